@@ -1,0 +1,346 @@
+package redsession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// Admin lists and ends sessions. It is safe for concurrent use. Its calls run
+// under the caller's context.
+type Admin struct {
+	cfg   Config
+	ring  record.Ring // empty without secrets: then nothing that Redis says is checked
+	store *store
+	own   redis.UniversalClient // closed by us; nil if the client is the caller's
+	count counters
+}
+
+// NewAdmin returns the administration alone, for an operator's tool. It needs
+// no Secrets; with them, records that do not verify are left out of lists.
+func NewAdmin(c Config) (*Admin, error) {
+	c = c.withDefaults()
+	if err := errors.Join(c.checkConnection(), c.checkTimes(), c.checkLimits()); err != nil {
+		return nil, fmt.Errorf("redsession: %w", err)
+	}
+	return newAdmin(c)
+}
+
+func newAdmin(c Config) (*Admin, error) {
+	a := &Admin{cfg: c}
+	var err error
+	if a.ring, err = record.NewRing(c.Secrets); err != nil {
+		return nil, fmt.Errorf("redsession: deriving keys: %w", err)
+	}
+	client := c.Client
+	if client == nil {
+		if client, err = dial(c.URL, c.RedisTimeout); err != nil {
+			return nil, fmt.Errorf("redsession: Config.URL: %w", err)
+		}
+		a.own = client
+	}
+	a.store = &store{client: boundedClient(client, c.RedisTimeout), prefix: c.Prefix}
+	return a, nil
+}
+
+// Close ends the connections that the Admin opened itself.
+func (a *Admin) Close() error {
+	if a.own == nil {
+		return nil
+	}
+	return a.own.Close()
+}
+
+// Info is what an operator, or its user, may know of a session.
+type Info struct {
+	ID         string // public; of no use as a cookie
+	UserID     string // "" unless somebody has logged in, all factors included
+	RemoteAddr string // of the login
+	UserAgent  string // of the login
+	CreatedAt  time.Time
+	AuthTime   time.Time // zero unless somebody has logged in
+	LastSeen   time.Time
+	ExpiresAt  time.Time // if no further request comes
+	TTL        time.Duration
+	Bytes      int // of the record in Redis
+}
+
+// info describes what lies in e. It reports false for a tombstone, for nothing,
+// and for what does not verify.
+func (a *Admin) info(e entry) (Info, *record.Record, bool) {
+	rec, err := a.open(e)
+	now := a.cfg.Now()
+	if err != nil || rec == nil || rec.TTL(now) <= 0 {
+		return Info{}, nil, false
+	}
+	// What the TTL tells is too early where the deadline cut it short.
+	seen := now.Add(e.ttl - time.Duration(rec.Idle)*time.Second)
+	for _, t := range []time.Time{time.Unix(rec.Written, 0), time.Unix(rec.Created, 0), unixMicro(rec.Auth)} {
+		if t.After(seen) {
+			seen = t
+		}
+	}
+	i := Info{
+		ID: e.id, RemoteAddr: rec.RemoteAddr, UserAgent: rec.UserAgent,
+		CreatedAt: time.Unix(rec.Created, 0), AuthTime: unixMicro(rec.Auth),
+		LastSeen: seen, ExpiresAt: now.Add(e.ttl), TTL: e.ttl, Bytes: len(e.raw),
+	}
+	if rec.LoggedIn() {
+		i.UserID = rec.User
+	}
+	return i, rec, true
+}
+
+// open decodes a record, and checks it if there are secrets. A tombstone, or
+// nothing, is no record and no error.
+func (a *Admin) open(e entry) (*record.Record, error) {
+	if e.raw == "" {
+		return nil, nil
+	}
+	if len(a.ring) > 0 {
+		rec, _, err := record.Open(a.ring, a.store.key(e.id), e.raw)
+		return rec, err
+	}
+	if record.IsTombstone(e.raw) {
+		return nil, nil
+	}
+	return record.Decode(e.raw)
+}
+
+// All lists every session under the prefix, in no order, by SCAN: it does not
+// block Redis, and shows each session that existed throughout at least once
+// (twice if Redis resizes its table meanwhile). It stops when the caller does,
+// and after the first error.
+func (a *Admin) All(ctx context.Context) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		stopped := false
+		err := a.store.scan(ctx, func(ids []string) bool {
+			found, err := a.store.entries(ctx, ids)
+			if err != nil {
+				stopped = true
+				yield(Info{}, fmt.Errorf("redsession: listing sessions: %w", err))
+				return false
+			}
+			for _, e := range found {
+				if i, _, ok := a.info(e); ok && !yield(i, nil) {
+					stopped = true
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil && !stopped {
+			yield(Info{}, fmt.Errorf("redsession: listing sessions: %w", err))
+		}
+	}
+}
+
+// Count counts the sessions under the prefix, by SCAN.
+func (a *Admin) Count(ctx context.Context) (int, error) {
+	n := 0
+	var failed error
+	err := a.store.scan(ctx, func(ids []string) bool {
+		heads, err := a.store.heads(ctx, ids)
+		if failed = err; err != nil {
+			return false
+		}
+		for _, head := range heads {
+			if isRecord, _ := record.Peek(head); isRecord {
+				n++
+			}
+		}
+		return true
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return 0, fmt.Errorf("redsession: counting sessions: %w", err)
+	}
+	return n, nil
+}
+
+// Sessions lists the sessions that user is logged in to, the latest login
+// first. Entries of sessions that have ended are removed from the index.
+func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
+	var infos []Info
+	err := a.each(ctx, user, func(e entry, rec *record.Record) error {
+		if i, _, ok := a.info(e); ok && i.UserID == user {
+			infos = append(infos, i)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("redsession: listing the user's sessions: %w", err)
+	}
+	slices.SortStableFunc(infos, func(a, b Info) int { return b.AuthTime.Compare(a.AuthTime) })
+	return infos, nil
+}
+
+// each calls fn with each session in user's index, half-open ones included, and
+// takes entries of dead ones out. The record comes before its entry, so an
+// entry without a record is dead.
+func (a *Admin) each(ctx context.Context, user string, fn func(entry, *record.Record) error) error {
+	ids, err := a.store.listed(ctx, user)
+	if err != nil {
+		return err
+	}
+	found, err := a.store.entries(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var dead []string
+	for _, e := range found {
+		rec, err := a.open(e)
+		switch {
+		case rec != nil && err == nil && rec.User == user:
+			if err := fn(e, rec); err != nil {
+				return err
+			}
+		case e.raw == "":
+			dead = append(dead, e.id)
+		}
+	}
+	if len(dead) == 0 {
+		return nil
+	}
+	return a.store.unlist(ctx, user, dead...)
+}
+
+// errBadID tells of an id that no session can have.
+var errBadID = fmt.Errorf("redsession: no session id: want %d characters of base64url, as ID, Info and lists show them", idLen)
+
+// Revoke ends the session with this public id, and what a rotation has made of
+// it meanwhile. It returns nil for an unknown id, and an error for what is no id.
+func (a *Admin) Revoke(ctx context.Context, id string) error {
+	if !isID(id) {
+		return errBadID
+	}
+	_, err := a.revoke(ctx, id, "revoked")
+	return err
+}
+
+// revoke ends a session by id and tells whether one lived there.
+func (a *Admin) revoke(ctx context.Context, id, reason string) (bool, error) {
+	rec, err := a.endSession(ctx, id, false)
+	if err != nil {
+		return false, fmt.Errorf("redsession: revoking session: %w", err)
+	}
+	if rec == nil {
+		return false, nil
+	}
+	a.emit(ctx, Event{Kind: EventRevoked, ID: id, UserID: rec.User, Reason: reason})
+	return true, nil
+}
+
+// RevokeOf ends a session if it is user's, so that a user can be offered to end
+// their own. It tells whether it was, and still lived.
+func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
+	if !isID(id) || user == "" {
+		return false, nil
+	}
+	for at, hop := id, 0; hop < maxHops; hop++ {
+		found, err := a.store.entries(ctx, []string{at})
+		if err != nil {
+			return false, fmt.Errorf("redsession: revoking session: %w", err)
+		}
+		rec, err := a.open(found[0])
+		switch _, next := record.Peek(found[0].raw); {
+		case rec != nil && err == nil:
+			if rec.User != user {
+				return false, nil
+			}
+			return a.revoke(ctx, id, "revoked by its user")
+		case err == nil && next != "":
+			at = next
+		default:
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+// RevokeUser ends all sessions of user and returns how many. A session that is
+// just rotating does not escape. A login whose password was checked before may
+// still finish after it: Config.UserStamp closes that.
+func (a *Admin) RevokeUser(ctx context.Context, user string) (int, error) {
+	return a.revokeWhere(ctx, user, "all of the user's", func(string, *record.Record) bool { return true })
+}
+
+// revokeWhere ends those sessions of user that match, until none is left.
+func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func(id string, rec *record.Record) bool) (n int, err error) {
+	for {
+		ids, err := a.store.listed(ctx, user)
+		if err != nil {
+			return n, fmt.Errorf("redsession: revoking the user's sessions: %w", err)
+		}
+		found, err := a.store.entries(ctx, ids)
+		if err != nil {
+			return n, fmt.Errorf("redsession: revoking the user's sessions: %w", err)
+		}
+		var done []string
+		for _, e := range found {
+			rec, err := a.open(e)
+			switch {
+			case err == nil && rec == nil: // gone, or rotated: what it became has its own entry
+			case err == nil && (rec.User != user || !match(e.id, rec)):
+				continue
+			default:
+				ended, err := a.revoke(ctx, e.id, reason)
+				if err != nil {
+					return n, err
+				}
+				if ended {
+					n++
+				}
+			}
+			done = append(done, e.id)
+		}
+		if len(done) == 0 {
+			return n, nil
+		}
+		if err := a.store.unlist(ctx, user, done...); err != nil {
+			return n, fmt.Errorf("redsession: revoking the user's sessions: %w", err)
+		}
+	}
+}
+
+// RevokeAll ends every session under the prefix that was created before it
+// began and returns how many. It repeats its pass until it finds none, so that a
+// session rotating meanwhile does not escape.
+func (a *Admin) RevokeAll(ctx context.Context) (n int, err error) {
+	began := a.cfg.Now().Unix()
+	for {
+		pass := 0
+		var failed error
+		err := a.store.scan(ctx, func(ids []string) bool {
+			found, err := a.store.entries(ctx, ids)
+			for _, e := range found {
+				rec, badErr := a.open(e)
+				if e.raw == "" || badErr == nil && (rec == nil || rec.Created > began) {
+					continue
+				}
+				var ended bool
+				if ended, err = a.revoke(ctx, e.id, "everybody's"); err != nil {
+					break
+				}
+				if ended {
+					pass++
+				}
+			}
+			failed = err
+			return err == nil
+		})
+		n += pass
+		if err = errors.Join(err, failed); err != nil {
+			return n, fmt.Errorf("redsession: revoking all sessions: %w", err)
+		}
+		if pass == 0 {
+			return n, nil
+		}
+	}
+}

@@ -1,0 +1,334 @@
+package redsession
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Config says where sessions live and how. The zero value of every field but
+// the connection and the secrets is a safe default; what lowers security has
+// Insecure in its name. New checks the whole Config and reports every mistake.
+type Config struct {
+	// URL names the Redis to use: redis://, rediss:// (TLS) or unix://, with user,
+	// password, database and go-redis's query options. The default port is 6379.
+	URL string
+	// Client is used instead of URL. It stays the caller's to close. A client of
+	// another type than *redis.Client should have ContextTimeoutEnabled set, or
+	// RedisTimeout cannot bound its reads.
+	Client redis.UniversalClient
+	// Prefix begins every key, "session:" unless set. It keeps environments,
+	// tenants and versions apart.
+	Prefix string
+	// Secrets sign cookies and seal records, newest first; each has at least 32
+	// bytes from a cryptographic source (OWASP ASVS 11.5.1). Old ones still
+	// verify. To rotate, first add the new secret last on every server, then move
+	// it to the front.
+	Secrets [][]byte
+
+	// IdleTimeout ends a session that long after its last request: 7 days unless
+	// set. Every hit starts it again (OWASP ASVS 7.3.1).
+	IdleTimeout time.Duration
+	// AnonymousTimeout is the idle timeout of sessions that nobody has logged in
+	// to: 3 hours, and at most IdleTimeout.
+	AnonymousTimeout time.Duration
+	// AbsoluteTimeout ends a session that long after its login, or its creation:
+	// 30 days unless set. Activity never extends it (OWASP ASVS 7.3.2, NIST SP
+	// 800-63B).
+	AbsoluteTimeout time.Duration
+	// RotateEvery gives a logged-in session a new id that often, 3 hours unless
+	// set; negative means never.
+	RotateEvery time.Duration
+	// RotateGrace is how long a rotated id still leads to its successor once the
+	// successor is in use, and how long an ended id is told apart from an unknown
+	// one: 60 seconds unless set.
+	RotateGrace time.Duration
+
+	// Cookie shapes the cookie.
+	Cookie Cookie
+	// Header, if set, names a request and response header that carries the same
+	// signed value as the cookie, for API and mobile clients. It wins over the
+	// cookie. Browsers' scripts must not be given it.
+	Header string
+
+	// UserStamp returns anything that changes when the user's credentials change,
+	// such as the password's hash or a counter. A session whose stamp differs from
+	// the one at login ends at its next request. It runs on every hit of a
+	// logged-in session and must be safe for concurrent use; an error answers
+	// ErrUnavailable and logs nobody out.
+	UserStamp func(ctx context.Context, user string) (string, error)
+	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit.
+	MaxPerUser int
+	// MaxBytes is the largest record in bytes: 64 KiB unless set. A change beyond
+	// it is ErrTooLarge.
+	MaxBytes int
+	// Encrypt keeps the values in Redis under AES-256-GCM.
+	Encrypt bool
+
+	// Outage says what happens to requests while Redis cannot be reached.
+	Outage OutagePolicy
+	// OutageMaxStale is how old the last-known state of a session may be to be
+	// served during an outage: 5 minutes unless set.
+	OutageMaxStale time.Duration
+	// RedisTimeout bounds all Redis work of one load, and of one commit, retries
+	// included: 500 ms unless set.
+	RedisTimeout time.Duration
+
+	// TrustedHops is how many proxies stand in front of the program. That many
+	// entries of X-Forwarded-For are believed, from the right, for the remote
+	// address kept with a login. 0 uses the connection's own address.
+	TrustedHops int
+	// Skip tells which requests need no session.
+	Skip func(*http.Request) bool
+	// Adopt lists other packages' sessions to take over live.
+	Adopt []Legacy
+
+	// Logger gets one line for each event; slog.Default() unless set.
+	Logger *slog.Logger
+	// OnEvent is called for each event, in the request's goroutine where there is
+	// one. It must be fast and safe for concurrent use.
+	OnEvent func(context.Context, Event)
+	// ErrorHandler answers a request whose session could not be loaded or
+	// committed. Find the reason with errors.Is; do not show err.Error() to the
+	// client. The default answers 409 (ErrGone), 503 with Retry-After
+	// (ErrUnavailable) or 500. When the response had already begun, the error is
+	// also ErrHeadersSent, writes go nowhere, and the connection is cut afterwards
+	// so that the client does not take the response for a success.
+	ErrorHandler func(http.ResponseWriter, *http.Request, error)
+	// Unauthorized answers what RequireLogin and RequireRecentLogin refuse: 401
+	// unless set.
+	Unauthorized http.Handler
+	// Now is the clock; time.Now unless set.
+	Now func() time.Time
+}
+
+// OutagePolicy says what happens while Redis cannot be reached.
+type OutagePolicy int
+
+const (
+	// ServeKnown serves sessions that Redis confirmed to this process within
+	// Config.OutageMaxStale from memory.
+	ServeKnown OutagePolicy = iota
+	// FailClosed answers every request that needs Redis with ErrUnavailable.
+	FailClosed
+)
+
+// Defaults of Config.
+const (
+	defaultPrefix       = "session:"
+	defaultIdle         = 7 * 24 * time.Hour
+	defaultAnonymous    = 3 * time.Hour
+	defaultAbsolute     = 30 * 24 * time.Hour
+	defaultRotateEvery  = 3 * time.Hour
+	defaultRotateGrace  = time.Minute
+	defaultMaxBytes     = 64 << 10
+	defaultRedisTimeout = 500 * time.Millisecond
+	minSecretLen        = 32 // 256 bits, the strength of the HMAC that they key
+)
+
+// withDefaults fills the fields that are zero.
+func (c Config) withDefaults() Config {
+	c.Prefix = or(c.Prefix, defaultPrefix)
+	c.AbsoluteTimeout = or(c.AbsoluteTimeout, defaultAbsolute)
+	c.IdleTimeout = or(c.IdleTimeout, defaultIdle)
+	c.AnonymousTimeout = or(c.AnonymousTimeout, min(defaultAnonymous, c.IdleTimeout))
+	c.RotateEvery = or(c.RotateEvery, defaultRotateEvery)
+	c.RotateGrace = or(c.RotateGrace, defaultRotateGrace)
+	c.MaxBytes = or(c.MaxBytes, defaultMaxBytes)
+	c.RedisTimeout = or(c.RedisTimeout, defaultRedisTimeout)
+	c.Logger = or(c.Logger, slog.Default())
+	c.Cookie = c.Cookie.withDefaults()
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.ErrorHandler == nil {
+		c.ErrorHandler = answerError
+	}
+	if c.Unauthorized == nil {
+		c.Unauthorized = http.HandlerFunc(answerUnauthorized)
+	}
+	return c
+}
+
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// check reports every mistake of a Config that has its defaults.
+func (c Config) check() error {
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkBuilt())
+}
+
+// checkBuilt refuses what this version does not do yet: to ignore it would be
+// to promise it.
+func (c Config) checkBuilt() error {
+	var errs []error
+	if len(c.Adopt) > 0 {
+		errs = append(errs, errors.New("Config.Adopt is not supported yet: leave it empty"))
+	}
+	if c.OutageMaxStale != 0 {
+		errs = append(errs, errors.New("Config.OutageMaxStale is not supported yet, as sessions are not served from memory: leave it 0"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkConnection() error {
+	var errs []error
+	switch {
+	case c.URL == "" && c.Client == nil:
+		errs = append(errs, errors.New(`Config.URL is empty: set it, for example to "redis://localhost:6379/0", or set Client`))
+	case c.URL != "" && c.Client != nil:
+		errs = append(errs, errors.New("Config.URL and Config.Client are both set: set one of them"))
+	}
+	if i := strings.IndexFunc(c.Prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
+		errs = append(errs, errors.New("Config.Prefix has a space or a control character"))
+	}
+	if len(c.Prefix) > 256 {
+		errs = append(errs, fmt.Errorf("Config.Prefix has %d bytes: every key carries it, keep it under 256", len(c.Prefix)))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkSecrets() error {
+	if len(c.Secrets) == 0 {
+		return errors.New("Config.Secrets is empty: make one secret with `openssl rand -base64 32` and give it to every server")
+	}
+	var errs []error
+	for i, s := range c.Secrets {
+		if len(s) < minSecretLen {
+			errs = append(errs, fmt.Errorf("Config.Secrets[%d] has %d bytes, want at least %d: make one with `openssl rand -base64 32`", i, len(s), minSecretLen))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkTimes() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"IdleTimeout", c.IdleTimeout, time.Second},
+		{"AnonymousTimeout", c.AnonymousTimeout, time.Second},
+		{"AbsoluteTimeout", c.AbsoluteTimeout, time.Second},
+		{"RotateGrace", c.RotateGrace, time.Second},
+		{"RedisTimeout", c.RedisTimeout, time.Millisecond},
+	} {
+		if f.value < f.least {
+			errs = append(errs, fmt.Errorf("Config.%s is %s, want at least %s", f.name, f.value, f.least))
+		}
+	}
+	if c.RotateEvery > 0 && c.RotateEvery < time.Second {
+		errs = append(errs, fmt.Errorf("Config.RotateEvery is %s, want at least 1s, or negative for never", c.RotateEvery))
+	}
+	if c.AnonymousTimeout > c.IdleTimeout {
+		errs = append(errs, fmt.Errorf("Config.AnonymousTimeout (%s) is longer than IdleTimeout (%s): sessions nobody logged in to may not live longer than those of users", c.AnonymousTimeout, c.IdleTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkLimits() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"MaxPerUser", c.MaxPerUser}, {"MaxBytes", c.MaxBytes}, {"TrustedHops", c.TrustedHops}} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("Config.%s is %d, want 0 for the default, or more", f.name, f.value))
+		}
+	}
+	if c.Outage != ServeKnown && c.Outage != FailClosed {
+		errs = append(errs, fmt.Errorf("Config.Outage is %d, want ServeKnown or FailClosed", c.Outage))
+	}
+	return errors.Join(errs...)
+}
+
+// ConfigFromEnv reads REDSESSION_URL, REDSESSION_PREFIX, REDSESSION_EXPIRATION
+// (the idle timeout) and REDSESSION_ABSOLUTE (seconds or a Go duration),
+// REDSESSION_SECRETS (comma-separated base64 or hex, newest first),
+// REDSESSION_COOKIE (its name) and REDSESSION_INSECURE (true for plain HTTP in
+// development). A variable that is unset or empty leaves its field zero. Errors
+// name the variable, and never the secret.
+func ConfigFromEnv() (Config, error) {
+	c := Config{
+		URL:    os.Getenv("REDSESSION_URL"),
+		Prefix: os.Getenv("REDSESSION_PREFIX"),
+		Cookie: Cookie{Name: os.Getenv("REDSESSION_COOKIE")},
+	}
+	var errs [4]error
+	c.IdleTimeout, errs[0] = envDuration("REDSESSION_EXPIRATION")
+	c.AbsoluteTimeout, errs[1] = envDuration("REDSESSION_ABSOLUTE")
+	c.Secrets, errs[2] = envSecrets("REDSESSION_SECRETS")
+	if v := os.Getenv("REDSESSION_INSECURE"); v != "" {
+		var err error
+		if c.Cookie.InsecurePlainHTTP, err = strconv.ParseBool(v); err != nil {
+			errs[3] = fmt.Errorf("redsession: REDSESSION_INSECURE is %q, want true or false", v)
+		}
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func envDuration(name string) (time.Duration, error) {
+	v := os.Getenv(name)
+	if v == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(v)
+	if seconds, numErr := strconv.ParseInt(v, 10, 32); numErr == nil {
+		d, err = time.Duration(seconds)*time.Second, nil
+	}
+	if err != nil || d < time.Second {
+		return 0, fmt.Errorf(`redsession: %s is %q, want seconds such as 604800 or a Go duration such as 168h, at least one second`, name, v)
+	}
+	return d, nil
+}
+
+func envSecrets(name string) ([][]byte, error) {
+	v := os.Getenv(name)
+	if v == "" {
+		return nil, nil
+	}
+	var secrets [][]byte
+	for i, text := range strings.Split(v, ",") {
+		secret, ok := decodeSecret(strings.TrimSpace(text))
+		if !ok {
+			return nil, fmt.Errorf("redsession: %s: entry %d is neither base64 nor hex of at least %d bytes: make one with `openssl rand -base64 32`", name, i+1, minSecretLen)
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets, nil
+}
+
+// decodeSecret tries hex first: hex digits are base64 as well, but hardly by
+// chance over 64 characters.
+func decodeSecret(text string) ([]byte, bool) {
+	decoders := []func(string) ([]byte, error){
+		hex.DecodeString,
+		base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
+		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	}
+	for _, decode := range decoders {
+		if b, err := decode(text); err == nil && len(b) >= minSecretLen {
+			return b, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,272 @@
+package redsession
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/gorilla/securecookie"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// Cookie shapes the session cookie (RFC 6265bis). The zero value is the
+// safest: a cookie for this host alone, sent over HTTPS alone, out of reach of
+// scripts, gone when the browser closes.
+type Cookie struct {
+	// Name is "__Host-session" unless set; "__Secure-session" with Domain, and
+	// "session" with InsecurePlainHTTP.
+	Name string
+	// Domain lets subdomains send the cookie too. Leave it empty if you can.
+	Domain string
+	// Path is "/" unless set.
+	Path string
+	// SameSite is http.SameSiteLaxMode unless set.
+	SameSite http.SameSite
+	// Partitioned keeps one cookie jar for each top-level site (CHIPS).
+	Partitioned bool
+	// Persistent keeps the cookie when the browser closes, for what is left of the
+	// absolute lifetime, and 400 days at most. RememberFor does so for one login.
+	Persistent bool
+	// InsecurePlainHTTP sends the cookie over plain HTTP, for development.
+	InsecurePlainHTTP bool
+}
+
+const (
+	maxCookies    = 4                    // tried for each request; a real browser sends one
+	maxCookieAge  = 400 * 24 * time.Hour // what browsers cap at (RFC 6265bis 5.5)
+	maxCookieSize = 4096                 // name and value (RFC 6265bis 5.6)
+	sidLen        = 32
+	ticketLen     = sidLen + 4 + 8
+	maxUserAgent  = 160 // bytes kept; enough to tell the devices of one user apart
+	maxTicketText = 256 // a signed ticket has 140 characters; no need to decode more
+)
+
+func (c Cookie) withDefaults() Cookie {
+	switch {
+	case c.Name != "":
+	case c.InsecurePlainHTTP:
+		c.Name = "session"
+	case c.Domain != "":
+		c.Name = "__Secure-session"
+	default:
+		c.Name = "__Host-session"
+	}
+	c.Path = or(c.Path, "/")
+	c.SameSite = or(c.SameSite, http.SameSiteLaxMode)
+	return c
+}
+
+func (c Cookie) check() error {
+	var errs []error
+	refuse := func(when bool, format string, args ...any) {
+		if when {
+			errs = append(errs, fmt.Errorf("Config.Cookie: "+format, args...))
+		}
+	}
+	has := func(prefix string) bool {
+		return len(c.Name) >= len(prefix) && strings.EqualFold(c.Name[:len(prefix)], prefix)
+	}
+	refuse(!isToken(c.Name), "Name %q is no cookie name: use letters, digits, - and _", c.Name)
+	refuse(len(c.Name)+maxTicketText > maxCookieSize, "Name has %d bytes, more than browsers accept", len(c.Name))
+	host := has("__Host-")
+	refuse(host && c.Domain != "", "Name %q forbids Domain: drop one of them", c.Name)
+	refuse(host && c.Path != "/", `Name %q demands Path "/", have %q`, c.Name, c.Path)
+	refuse((host || has("__Secure-") || has("__Http-")) && c.InsecurePlainHTTP,
+		"Name %q demands Secure, which InsecurePlainHTTP removes: leave Name empty for development", c.Name)
+	refuse(!strings.HasPrefix(c.Path, "/") || strings.ContainsFunc(c.Path, func(r rune) bool { return r < ' ' || r == ';' || r == 0x7f }),
+		`Path %q must begin with "/" and have no semicolon`, c.Path)
+	refuse(c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).Valid() != nil, "Domain %q is no domain name", c.Domain)
+	switch c.SameSite {
+	case http.SameSiteLaxMode, http.SameSiteStrictMode:
+	case http.SameSiteNoneMode:
+		refuse(c.InsecurePlainHTTP, "SameSite None demands Secure, which InsecurePlainHTTP removes")
+	default:
+		refuse(true, "SameSite is %d: choose http.SameSiteLaxMode, Strict or None", c.SameSite)
+	}
+	refuse(c.Partitioned && c.InsecurePlainHTTP, "Partitioned demands Secure, which InsecurePlainHTTP removes")
+	return errors.Join(errs...)
+}
+
+func checkHeader(name string) error {
+	if name == "" {
+		return nil
+	}
+	switch http.CanonicalHeaderKey(name) {
+	case "Cookie", "Set-Cookie", "Authorization":
+		return fmt.Errorf("Config.Header is %q, which has a meaning of its own: use a name such as X-Session", name)
+	}
+	if !isToken(name) {
+		return fmt.Errorf("Config.Header %q is no header name", name)
+	}
+	return nil
+}
+
+func isToken(name string) bool { return (&http.Cookie{Name: name}).Valid() == nil }
+
+// sid is the secret that only the cookie holds: 256 bits of crypto/rand.
+type sid [sidLen]byte
+
+// ticket is what the signed cookie carries. The times let a load send EXPIRE
+// together with GET, and refuse a dead cookie without asking Redis.
+type ticket struct {
+	sid      sid
+	idle     int64 // seconds
+	deadline int64 // Unix seconds
+}
+
+// transport moves tickets between requests and responses.
+type transport struct {
+	cookie Cookie
+	header string
+	codecs []*securecookie.SecureCookie // newest secret first
+}
+
+func newTransport(c Config, ring record.Ring) *transport {
+	t := &transport{cookie: c.Cookie, header: c.Header}
+	for _, k := range ring {
+		// The age check is off: the ticket's own deadline and the record decide.
+		t.codecs = append(t.codecs, securecookie.New(k.Cookie, nil).
+			SetSerializer(securecookie.NopEncoder{}).MaxAge(0).MaxLength(maxTicketText))
+	}
+	return t
+}
+
+// arrival is what a request brought.
+type arrival struct {
+	tickets  [maxCookies]ticket
+	n        int  // tickets that are signed by us and not past their deadline
+	invalid  int  // cookies of our name that nobody of us signed
+	overdue  int  // tickets past their deadline
+	cookie   bool // a cookie of our name came
+	byHeader bool // the header came
+}
+
+// read collects the tickets of r. It asks nobody.
+func (t *transport) read(r *http.Request, now time.Time) (a arrival) {
+	if t.header != "" {
+		if values, ok := r.Header[http.CanonicalHeaderKey(t.header)]; ok {
+			a.byHeader = true
+			if len(values) > 0 && values[0] != "" {
+				t.take(&a, values[0], now)
+			}
+			return a
+		}
+	}
+	for i, c := range r.CookiesNamed(t.cookie.Name) {
+		if a.cookie = true; i == maxCookies {
+			break
+		}
+		t.take(&a, c.Value, now)
+	}
+	return a
+}
+
+func (t *transport) take(a *arrival, value string, now time.Time) {
+	switch tk, ok := t.decode(value); {
+	case !ok:
+		a.invalid++
+	case tk.deadline <= now.Unix():
+		a.overdue++
+	default:
+		a.tickets[a.n] = tk
+		a.n++
+	}
+}
+
+func (t *transport) decode(value string) (tk ticket, ok bool) {
+	if len(value) > maxTicketText {
+		return tk, false
+	}
+	for _, codec := range t.codecs {
+		var b []byte
+		if codec.Decode(t.cookie.Name, value, &b) != nil {
+			continue
+		}
+		if len(b) != ticketLen {
+			return tk, false
+		}
+		copy(tk.sid[:], b)
+		tk.idle = int64(binary.BigEndian.Uint32(b[sidLen:]))
+		tk.deadline = int64(binary.BigEndian.Uint64(b[sidLen+4:]))
+		return tk, true
+	}
+	return tk, false
+}
+
+func (t *transport) encode(tk ticket) (string, error) {
+	b := make([]byte, 0, ticketLen)
+	b = append(b, tk.sid[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(min(tk.idle, 1<<32-1)))
+	b = binary.BigEndian.AppendUint64(b, uint64(tk.deadline))
+	return t.codecs[0].Encode(t.cookie.Name, b)
+}
+
+// send gives the client tk. A client that came with the header gets the header
+// alone, one that came with a cookie the cookie alone, so that a script in a
+// browser never reads the ticket of the cookie's session from a response.
+func (t *transport) send(h http.Header, a *arrival, tk ticket, persistent bool, now time.Time) error {
+	value, err := t.encode(tk)
+	if err != nil {
+		return fmt.Errorf("encoding cookie: %w", err)
+	}
+	if !a.byHeader {
+		c := t.base(value)
+		if persistent {
+			left := time.Duration(tk.deadline-now.Unix()) * time.Second
+			c.MaxAge = int(min(left, maxCookieAge) / time.Second)
+		}
+		h.Add("Set-Cookie", c.String())
+	}
+	if t.header != "" && !a.cookie {
+		h.Set(t.header, value)
+	}
+	return nil
+}
+
+// expire makes the client forget its ticket.
+func (t *transport) expire(h http.Header, a *arrival) {
+	if a.byHeader {
+		h.Set(t.header, "")
+		return
+	}
+	c := t.base("")
+	c.MaxAge, c.Expires = -1, time.Unix(1, 0)
+	h.Add("Set-Cookie", c.String())
+}
+
+func (t *transport) base(value string) *http.Cookie {
+	return &http.Cookie{
+		Name: t.cookie.Name, Value: value,
+		Path: t.cookie.Path, Domain: t.cookie.Domain,
+		Secure: !t.cookie.InsecurePlainHTTP, HttpOnly: true,
+		SameSite: t.cookie.SameSite, Partitioned: t.cookie.Partitioned,
+	}
+}
+
+// remoteAddr is the client's address. Only as many entries of X-Forwarded-For
+// are believed as proxies stand in front, since a client may send its own.
+func remoteAddr(r *http.Request, hops int) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if hops > 0 {
+		entries := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		entry := strings.TrimSpace(entries[max(0, len(entries)-hops)])
+		if addr, err := netip.ParseAddr(entry); err == nil {
+			host = addr.String()
+		}
+	}
+	return strings.ToValidUTF8(host, "")
+}
+
+func userAgent(r *http.Request) string {
+	agent := r.UserAgent()
+	return strings.ToValidUTF8(agent[:min(len(agent), maxUserAgent)], "")
+}

@@ -1,0 +1,133 @@
+package redsession
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+)
+
+// EventKind names what happened.
+type EventKind string
+
+// The life of a session, and of the connection to Redis.
+const (
+	EventCreated     EventKind = "created"      // an anonymous session was stored
+	EventLogin       EventKind = "login"        // a user logged in, or passed the second factor
+	EventLogout      EventKind = "logout"       // a session ended at its user's wish
+	EventRotated     EventKind = "rotated"      // a session got a new id
+	EventRevoked     EventKind = "revoked"      // a session was ended by somebody else
+	EventExpired     EventKind = "expired"      // a cookie came whose session had ended by time
+	EventRefused     EventKind = "refused"      // a cookie or a record was not accepted; see Reason
+	EventReplayed    EventKind = "replayed"     // a rotated id came after its grace: it may be stolen
+	EventOutageBegan EventKind = "outage began" // Redis cannot be reached
+	EventOutageEnded EventKind = "outage ended" // Redis answers again
+	EventImported    EventKind = "imported"     // a session was taken over from another package
+	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error
+)
+
+// Event tells of one thing that happened. It holds no SID, no cookie and no
+// value of a session.
+type Event struct {
+	Kind       EventKind
+	ID         string // public id of the session, if there is one
+	UserID     string // of the session, if somebody had logged in
+	Reason     string // why a cookie or record was refused, or a session revoked
+	RemoteAddr string // of the request, if there is one
+	Err        error  // what failed
+}
+
+// level is what a line of this kind deserves in a log.
+func (k EventKind) level() slog.Level {
+	switch k {
+	case EventRefused, EventReplayed, EventOutageBegan, EventFailed:
+		return slog.LevelWarn
+	case EventCreated, EventExpired, EventRotated:
+		return slog.LevelDebug
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// Stats counts since the Manager was made. All counters only grow.
+type Stats struct {
+	Hits         uint64 // loads that found a session
+	Misses       uint64 // loads that found none
+	Refused      uint64 // cookies and records that were not accepted
+	Created      uint64 // anonymous sessions stored
+	Logins       uint64
+	Logouts      uint64
+	Rotated      uint64 // timed rotations
+	Revoked      uint64
+	Expired      uint64
+	Replayed     uint64 // rotated ids used after their grace
+	Commits      uint64 // write-backs that Redis acknowledged
+	Conflicts    uint64 // write-backs that had to merge and try again
+	Gone         uint64 // changes refused because their session had ended
+	Failed       uint64 // loads and commits answered with an error
+	ExpireFailed uint64 // hits whose EXPIRE Redis refused
+}
+
+type counters struct {
+	hits, misses, refused, created, logins, logouts, rotated, revoked, expired atomic.Uint64
+	replayed, commits, conflicts, gone, failed, expireFailed                   atomic.Uint64
+}
+
+// Stats returns the counters. It is safe for concurrent use.
+func (m *Manager) Stats() Stats {
+	c := &m.count
+	return Stats{
+		Hits: c.hits.Load(), Misses: c.misses.Load(), Refused: c.refused.Load(), Created: c.created.Load(),
+		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Revoked: c.revoked.Load(),
+		Expired: c.expired.Load(), Replayed: c.replayed.Load(), Commits: c.commits.Load(), Conflicts: c.conflicts.Load(),
+		Gone: c.gone.Load(), Failed: c.failed.Load(), ExpireFailed: c.expireFailed.Load(),
+	}
+}
+
+// emit counts e, logs it and hands it to Config.OnEvent.
+func (a *Admin) emit(ctx context.Context, e Event) {
+	if n := a.counter(e.Kind); n != nil {
+		n.Add(1)
+	}
+	if level := e.Kind.level(); a.cfg.Logger.Enabled(ctx, level) {
+		attrs := make([]slog.Attr, 0, 5)
+		for _, a := range [...]struct{ key, value string }{
+			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr},
+		} {
+			if a.value != "" {
+				attrs = append(attrs, slog.String(a.key, a.value))
+			}
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("error", e.Err.Error()))
+		}
+		a.cfg.Logger.LogAttrs(ctx, level, "session "+string(e.Kind), attrs...)
+	}
+	if a.cfg.OnEvent != nil {
+		a.cfg.OnEvent(ctx, e)
+	}
+}
+
+func (a *Admin) counter(k EventKind) *atomic.Uint64 {
+	c := &a.count
+	switch k {
+	case EventCreated:
+		return &c.created
+	case EventLogin:
+		return &c.logins
+	case EventLogout:
+		return &c.logouts
+	case EventRotated:
+		return &c.rotated
+	case EventRevoked:
+		return &c.revoked
+	case EventExpired:
+		return &c.expired
+	case EventRefused:
+		return &c.refused
+	case EventReplayed:
+		return &c.replayed
+	case EventFailed:
+		return &c.failed
+	}
+	return nil
+}

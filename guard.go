@@ -1,0 +1,124 @@
+package redsession
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// RequireLogin passes on requests of a user who has logged in, all factors
+// included. Config.Unauthorized answers the others. It belongs inside Handler.
+func (m *Manager) RequireLogin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !FromContext(r.Context()).LoggedIn() {
+			m.cfg.Unauthorized.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// RequireRecentLogin passes on requests of a user who has logged in within the
+// last max: ask for the password again before what matters (OWASP ASVS 7.5.3).
+// Config.Unauthorized answers the others. It belongs inside Handler, and panics
+// if max is not positive.
+func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.Handler {
+	if max <= 0 {
+		panic(fmt.Sprintf("redsession: RequireRecentLogin(%s): want a positive duration", max))
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := FromContext(r.Context())
+			if !s.LoggedIn() || m.cfg.Now().Sub(s.AuthTime()) > max {
+				m.cfg.Unauthorized.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "Please log in.", http.StatusUnauthorized)
+}
+
+// RevokeOthers ends all sessions of the user of s but s itself, and returns how
+// many. It commits the pending changes of s first, so that after a change of
+// the password Login can seal s anew. It returns 0 if nobody has logged in.
+func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
+	if err := s.Save(ctx); err != nil {
+		return 0, err
+	}
+	s.lock()
+	base := s.base
+	s.mu.Unlock()
+	if base == nil || base.rec.User == "" {
+		return 0, nil
+	}
+	own := origin(base)
+	return m.revokeWhere(ctx, base.rec.User, "others of the user's", func(id string, rec *record.Record) bool {
+		return or(rec.Origin, id) != own // another request may be rotating s
+	})
+}
+
+// origin is the id that the session had when it was created or logged in to.
+// Timed rotation keeps it, login and logout do not.
+func origin(at *stored) string { return or(at.rec.Origin, at.id) }
+
+const csrfLen = 32
+
+// CSRFToken returns a token to put into forms and headers of unsafe requests,
+// and to check there with VerifyCSRF. It is masked anew at each call, so that
+// compression does not leak it (BREACH). Timed rotation keeps it valid, login
+// and logout do not. Reading it stores the session.
+func (s *Session) CSRFToken() string {
+	var b [2 * csrfLen]byte
+	mask, masked := b[:csrfLen], b[csrfLen:]
+	rand.Read(mask)
+	s.lock()
+	defer s.mu.Unlock()
+	if s.dead && !s.pending.fresh {
+		rand.Read(masked) // belongs to no session, and is refused
+		return base64.RawURLEncoding.EncodeToString(b[:])
+	}
+	if s.base == nil || s.pending.fresh {
+		s.pending.store = true
+	}
+	subtle.XORBytes(masked, mask, s.csrfLocked(s.m.ring[0]))
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// VerifyCSRF tells whether token came from CSRFToken of this session, in
+// constant time.
+func (s *Session) VerifyCSRF(token string) bool {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) != 2*csrfLen {
+		return false
+	}
+	s.lock()
+	defer s.mu.Unlock()
+	if s.base == nil {
+		return false
+	}
+	subtle.XORBytes(b[:csrfLen], b[:csrfLen], b[csrfLen:])
+	valid := 0
+	for _, k := range s.m.ring {
+		valid |= subtle.ConstantTimeCompare(b[:csrfLen], s.csrfLocked(k))
+	}
+	return valid == 1
+}
+
+// csrfLocked derives the secret from what names this login and no other.
+func (s *Session) csrfLocked(k *record.Keys) []byte {
+	if s.base == nil || s.pending.fresh {
+		return k.CSRF(publicID(s.nextSID()), strconv.FormatInt(s.head.Auth, 10))
+	}
+	return k.CSRF(origin(s.base), strconv.FormatInt(s.base.rec.Auth, 10))
+}

@@ -1,0 +1,128 @@
+package redsession
+
+import (
+	"context"
+	"time"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// enlist stores a new record of a user's, and then enters it in the user's
+// index, in this order: an entry without a record is taken for dead. With a
+// limit it takes dead entries out first and returns the ids of the oldest logins
+// beyond it.
+func (m *Manager) enlist(ctx context.Context, at *stored, raw string, ttl time.Duration, limit int) ([]string, error) {
+	user := at.rec.User
+	if limit > 0 {
+		if err := m.prune(ctx, user, limit); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.store.create(ctx, at.id, raw, ttl); err != nil {
+		return nil, err
+	}
+	score := at.rec.Auth
+	if at.rec.Pending {
+		score = -score
+	}
+	life := time.Duration(at.rec.Deadline-m.cfg.Now().Unix()) * time.Second
+	return m.store.enlist(ctx, user, at.id, score, life, limit)
+}
+
+// prune takes entries of sessions that have ended out of user's index, if it is
+// long enough for them to count.
+func (m *Manager) prune(ctx context.Context, user string, limit int) error {
+	ids, err := m.store.listed(ctx, user)
+	if err != nil || len(ids) < limit {
+		return err
+	}
+	heads, err := m.store.heads(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var dead []string
+	for i, head := range heads {
+		if isRecord, _ := record.Peek(head); !isRecord {
+			dead = append(dead, ids[i])
+		}
+	}
+	if len(dead) == 0 {
+		return nil
+	}
+	return m.store.unlist(ctx, user, dead...)
+}
+
+// unlist takes a record that is gone out of its user's index. If that fails,
+// whoever reads the index does it.
+func (m *Manager) unlist(ctx context.Context, at *stored) {
+	if at.rec.User != "" {
+		_ = m.store.unlist(ctx, at.rec.User, at.id)
+	}
+}
+
+// evict ends logins beyond Config.MaxPerUser. One that cannot be ended now is
+// found again at the next login.
+func (m *Manager) evict(ctx context.Context, user string, ids []string) {
+	for _, id := range ids {
+		if _, err := m.revoke(ctx, id, "more logins than MaxPerUser"); err != nil {
+			m.emit(ctx, Event{Kind: EventFailed, ID: id, UserID: user, Err: err})
+			return
+		}
+		_ = m.store.unlist(ctx, user, id)
+	}
+}
+
+// endSession takes away the session at id and whatever rotations have made of
+// it, the last first, and returns the record that was alive, if there was one.
+// With tombstone something stays that tells requests still on their way that it
+// ended.
+func (a *Admin) endSession(ctx context.Context, id string, tombstone bool) (*record.Record, error) {
+	return a.endChain(ctx, id, tombstone, maxHops)
+}
+
+func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops int) (*record.Record, error) {
+	tomb := ""
+	if tombstone {
+		tomb = record.NewTombstone(a.cfg.Now(), a.cfg.RotateGrace).Encode(a.ring, a.store.key(id))
+	}
+	found, err := a.store.end(ctx, id, tomb, a.cfg.RotateGrace, hops == 0)
+	if err != nil || found == "" {
+		return nil, err
+	}
+	if !record.IsTombstone(found) {
+		rec, err := a.open(entry{id: id, raw: found})
+		if err != nil || rec == nil {
+			return nil, nil // not to be believed, and gone
+		}
+		if rec.User != "" {
+			_ = a.store.unlist(ctx, rec.User, id) // else whoever reads the index does it
+		}
+		return rec, nil
+	}
+	next := a.leadsTo(id, found)
+	if _, successor := record.Peek(found); successor == "" || hops == 0 {
+		return nil, nil
+	}
+	var rec *record.Record
+	if next != "" {
+		if rec, err = a.endChain(ctx, next, tombstone, hops-1); err != nil {
+			return nil, err
+		}
+	}
+	_, err = a.store.end(ctx, id, tomb, a.cfg.RotateGrace, true)
+	return rec, err
+}
+
+// leadsTo returns where the tombstone at id leads, "" for nowhere or if it is
+// not to be believed.
+func (a *Admin) leadsTo(id, raw string) string {
+	if len(a.ring) == 0 {
+		_, next := record.Peek(raw)
+		return next
+	}
+	_, tomb, err := record.Open(a.ring, a.store.key(id), raw)
+	if err != nil || tomb == nil {
+		return ""
+	}
+	return tomb.Next
+}

@@ -1,0 +1,148 @@
+package redsession
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Key names a value of type T in a session. Declare keys as constants:
+//
+//	const cart = redsession.Key[[]Item]("cart")
+//
+// Values are kept as JSON, so T must survive encoding/json. The name must be
+// valid UTF-8 and may not be "_flash", where flashes are kept.
+type Key[T any] string
+
+var errKeyNotUTF8 = errors.New("redsession: a key is not valid UTF-8")
+
+// Get returns the value and whether there is one that decodes into T.
+func (k Key[T]) Get(s *Session) (T, bool) {
+	v, ok, err := k.Load(s)
+	return v, ok && err == nil
+}
+
+// Load is Get for those who need to tell an absent value (false, nil) from one
+// that does not decode into T (true and the error).
+func (k Key[T]) Load(s *Session) (v T, ok bool, err error) {
+	raw, ok := s.value(k.name())
+	if !ok {
+		return v, false, nil
+	}
+	if err := decodeValue(raw, &v); err != nil {
+		var zero T
+		return zero, true, fmt.Errorf("redsession: decoding %q: %w", string(k), err)
+	}
+	return v, true, nil
+}
+
+// Set keeps v, encoded now, so that later changes of what v points to are not
+// kept. Of two requests that set the same key, the later commit wins. A value
+// that does not encode fails the commit.
+func (k Key[T]) Set(s *Session, v T) {
+	raw, err := encodeValue(v)
+	if err != nil {
+		s.fail(fmt.Errorf("redsession: encoding %q: %w", string(k), err))
+		return
+	}
+	s.record(setOp(k.name(), raw))
+}
+
+// Update replaces the value by what fn makes of it, exactly once, whatever
+// other requests do to it. fn gets the zero T if there is no value. It runs at
+// once, and again for each conflict, so it must be pure. Update of a value that
+// does not decode fails the commit.
+func (k Key[T]) Update(s *Session, fn func(T) T) {
+	s.update(k.name(), func(raw string) (string, error) {
+		var old T
+		if raw != "" {
+			if err := decodeValue(raw, &old); err != nil {
+				return "", fmt.Errorf("redsession: decoding %q to update it: %w", string(k), err)
+			}
+		}
+		next, err := encodeValue(fn(old))
+		if err != nil {
+			return "", fmt.Errorf("redsession: encoding %q: %w", string(k), err)
+		}
+		return next, nil
+	})
+}
+
+// Delete removes the value.
+func (k Key[T]) Delete(s *Session) { s.record(deleteOp(k.name())) }
+
+// Take removes the value and commits at once, with whatever else is pending,
+// so that of two requests one gets it. Errors are those of Save; the value is
+// then not to be used.
+func (k Key[T]) Take(ctx context.Context, s *Session) (v T, ok bool, err error) {
+	var taken string // what the application that Redis accepted removed
+	remove := func(old string) (string, error) {
+		taken = old
+		return "", nil
+	}
+	for {
+		var there bool
+		if taken, there = s.value(k.name()); !there {
+			return v, false, nil
+		}
+		if s.updateFrom(k.name(), taken, "", remove) {
+			break
+		}
+	}
+	if err := s.Save(ctx); err != nil {
+		return v, false, err
+	}
+	if taken == "" {
+		return v, false, nil
+	}
+	if err := decodeValue(taken, &v); err != nil {
+		return v, true, fmt.Errorf("redsession: decoding %q: %w", string(k), err)
+	}
+	return v, true, nil
+}
+
+func (k Key[T]) name() string {
+	if k == flashKey {
+		panic(`redsession: the key "_flash" is where flashes are kept: use another name`)
+	}
+	return string(k)
+}
+
+// encodeValue is json.Marshal without its escaping for HTML, which would only
+// make the record longer.
+func encodeValue(v any) (string, error) {
+	switch v := v.(type) {
+	case int:
+		return strconv.Itoa(v), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// decodeValue is json.Unmarshal with a short way for what sessions hold most.
+func decodeValue(raw string, v any) error {
+	switch v := v.(type) {
+	case *string:
+		if len(raw) >= 2 && raw[0] == '"' && strings.IndexByte(raw, '\\') < 0 {
+			*v = raw[1 : len(raw)-1]
+			return nil
+		}
+	case *int:
+		if n, err := strconv.Atoi(raw); err == nil {
+			*v = n
+			return nil
+		}
+	}
+	return json.Unmarshal([]byte(raw), v)
+}

@@ -1,0 +1,358 @@
+package redsession
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+const (
+	pendingLife   = 10 * time.Minute // to present the second factor (NIST SP 800-63B 5.1)
+	tombstoneLife = 24 * time.Hour   // the longest that a timed rotation leads on
+	maxHops       = 8                // rotations followed in one request; one is usual
+)
+
+var errNotPending = errors.New("redsession: Promote without a pending login: check PendingUserID first")
+
+func newSID() (s sid) {
+	rand.Read(s[:]) // never fails: crypto/rand crashes the program instead
+	return s
+}
+
+// LoginOption changes what Login does.
+type LoginOption func(*loginOptions)
+
+type loginOptions struct {
+	remember time.Duration
+	pending  bool
+}
+
+// RememberFor keeps this login for d ("remember me"): the cookie survives the
+// browser, and both the idle and the absolute lifetime are d. It panics if d is
+// under a second. NIST SP 800-63B advises against it for more than AAL1.
+func RememberFor(d time.Duration) LoginOption {
+	if d < time.Second {
+		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
+	}
+	return func(o *loginOptions) { o.remember = d }
+}
+
+// Pending says that the password was right and a second factor is missing:
+// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
+// to call Promote.
+func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
+
+// Login makes this the session of user. Call it once the user has proved who
+// they are, again included: it ends the old id, and the browser gets a new one
+// (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
+// come along; as another user the session starts empty. It panics if user is "".
+func (s *Session) Login(user string, opts ...LoginOption) {
+	if user == "" {
+		panic(`redsession: Login(""): want the user's id`)
+	}
+	var o loginOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s.lock()
+	defer s.mu.Unlock()
+	s.loginLocked(user, int64(o.remember/time.Second), o.pending)
+}
+
+// Promote completes a login that was Pending, under a new id. Without a pending
+// login the commit fails.
+func (s *Session) Promote() {
+	s.lock()
+	defer s.mu.Unlock()
+	if !s.head.Pending {
+		if s.pending.err == nil {
+			s.pending.err = errNotPending
+		}
+		return
+	}
+	s.loginLocked(s.head.User, s.head.Remember, false)
+}
+
+func (s *Session) loginLocked(user string, remember int64, pending bool) {
+	now := s.m.cfg.Now()
+	keep := s.head.User == "" || s.head.User == user
+	if !keep {
+		s.pending.ops, s.fields, s.parsed = nil, nil, true
+	} else {
+		s.view() // before the base is another
+	}
+	s.pending.carry = keep && (!s.pending.fresh || s.pending.carry)
+	s.pending.fresh, s.pending.login = true, true
+	head := record.Record{
+		Created: s.head.Created, Auth: now.UnixMicro(),
+		User: user, Pending: pending, Remember: remember,
+		Idle: seconds(s.m.cfg.IdleTimeout), Deadline: now.Add(s.m.cfg.AbsoluteTimeout).Unix(),
+		RemoteAddr: remoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: userAgent(s.r),
+	}
+	if !keep {
+		head.Created = now.Unix()
+	}
+	switch {
+	case pending:
+		head.Idle, head.Deadline = seconds(pendingLife), now.Add(pendingLife).Unix()
+	case remember > 0:
+		head.Idle, head.Deadline = remember, now.Unix()+remember
+	}
+	s.head = head
+}
+
+// Logout ends the session, here and in Redis, and expires the client's cookie.
+// Nothing of it survives but flashes; what the handler sets after Logout
+// belongs to a new, anonymous session.
+func (s *Session) Logout() {
+	s.lock()
+	defer s.mu.Unlock()
+	flashes, there := record.Find(s.view(), flashKey)
+	s.pending = changes{fresh: true, logout: true, user: or(s.pending.user, s.head.User)}
+	s.fields, s.parsed = nil, true
+	s.head = s.m.anonymous()
+	if there {
+		op := setOp(flashKey, flashes)
+		s.recordLocked(op, op)
+	}
+}
+
+// Rotate gives the session a new id, as a timed rotation does: requests on
+// their way with the old one are led to the new.
+func (s *Session) Rotate() {
+	s.lock()
+	defer s.mu.Unlock()
+	if s.base != nil {
+		s.pending.rotate = true
+	}
+}
+
+// KeepID says that this request must not be the one that rotates the id,
+// because its client takes no cookie from the response: a websocket, or a
+// download. All checks stay.
+func (s *Session) KeepID() {
+	s.lock()
+	defer s.mu.Unlock()
+	s.keepID = true
+}
+
+// anonymous returns the head of a session that nobody has logged in to.
+func (m *Manager) anonymous() record.Record {
+	now := m.cfg.Now()
+	return record.Record{
+		Created: now.Unix(), Idle: seconds(m.cfg.AnonymousTimeout),
+		Deadline: now.Add(m.cfg.AbsoluteTimeout).Unix(),
+	}
+}
+
+// rotationDue tells whether the timed rotation of rec is due. A new id that
+// the client has not shown yet is not replaced by yet another.
+func (m *Manager) rotationDue(rec *record.Record, now time.Time) bool {
+	if m.cfg.RotateEvery < 0 || !rec.LoggedIn() || rec.Issued != 0 && rec.Seen == 0 {
+		return false
+	}
+	issued := time.UnixMicro(rec.Auth)
+	if rec.Issued != 0 {
+		issued = time.Unix(rec.Issued, 0)
+	}
+	return now.Sub(issued) >= m.cfg.RotateEvery
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// follow steps from a tombstone to what it leads to.
+func (m *Manager) follow(at *stored, tomb *record.Tombstone) (*stored, error) {
+	b, err := tomb.Follow(m.store.key(at.id), at.sid[:])
+	if err != nil || len(b) != sidLen {
+		return nil, errors.New("tombstone does not decrypt")
+	}
+	next := &stored{sid: sid(b)}
+	if next.id = publicID(next.sid); next.id != tomb.Next {
+		return nil, errors.New("tombstone leads to another id than it names")
+	}
+	return next, nil
+}
+
+// create stores a session that was not stored before.
+func (c *commit) create() error {
+	if _, err := c.put(nil); err != nil {
+		return err
+	}
+	c.emit(EventCreated)
+	return nil
+}
+
+// put stores the record that the changes make of head and of the values of
+// from, under the new id, and enters a user's in the index. It may be called
+// again with other values: nobody else knows the id yet. It returns the ids of
+// the logins that are too many now.
+func (c *commit) put(from *record.Record) (evicted []string, err error) {
+	at := &stored{sid: c.next, id: publicID(c.next)}
+	if at.rec, err = c.onTop(c.head, from); err != nil {
+		return nil, err
+	}
+	raw, ttl, err := c.encode(at.rec, at.id)
+	if err != nil {
+		return nil, err
+	}
+	if at.rec.User == "" {
+		err = c.m.store.create(c.ctx, at.id, raw, ttl)
+	} else {
+		limit := 0
+		if c.login && !at.rec.Pending {
+			limit = c.m.cfg.MaxPerUser
+		}
+		evicted, err = c.m.enlist(c.ctx, at, raw, ttl, limit)
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	c.result, c.cookie = at, cookieSet
+	return evicted, nil
+}
+
+// withdraw removes the record that put stored, since it is not to be used.
+func (c *commit) withdraw() {
+	if c.result == nil || c.result.id != publicID(c.next) {
+		return
+	}
+	// If this fails, a record stays whose SID nobody has; it ends by itself.
+	_ = c.m.store.discard(c.ctx, c.result.id)
+	c.m.unlist(c.ctx, c.result)
+	c.result, c.cookie = nil, c.s.cookie
+}
+
+// logIn stores the session under its new id and then puts a tombstone in the
+// place of the old one. Only when both are done does the cookie leave.
+func (c *commit) logIn() error {
+	if err := c.stampHead(); err != nil {
+		return err
+	}
+	old := c.base
+	var evicted []string
+	for try := 0; ; try++ {
+		var from *record.Record
+		if c.base != nil && c.carry {
+			from = c.base.rec
+		}
+		var err error
+		if evicted, err = c.put(from); err != nil {
+			return err
+		}
+		if c.base == nil {
+			break
+		}
+		tomb := record.NewTombstone(c.m.cfg.Now(), c.m.cfg.RotateGrace).Encode(c.m.ring, c.m.store.key(c.base.id))
+		swapped, current, err := c.m.store.swap(c.ctx, c.base.id, c.base.rec.Rev, tomb, c.m.cfg.RotateGrace)
+		if err != nil {
+			return unavailable(err) // the record stays: the tombstone may be there
+		}
+		if swapped {
+			break
+		}
+		if err := c.rebase(current, try); errors.Is(err, ErrGone) && old.rec.User == "" {
+			c.base = nil // nothing of a user's has come back: the login stands, from empty
+		} else if err != nil {
+			c.withdraw()
+			return err
+		}
+	}
+	if c.base != nil && c.base.rec.User != "" {
+		c.m.unlist(c.ctx, c.base)
+	}
+	c.m.evict(c.ctx, c.result.rec.User, evicted)
+	c.cookie = cookieSet
+	c.emit(EventLogin)
+	return nil
+}
+
+// stampHead reads the user's stamp for a login. Nothing else does: whatever
+// was sealed before the stamp changed stays what it was.
+func (c *commit) stampHead() error {
+	if c.m.cfg.UserStamp == nil || c.head.User == "" {
+		return nil
+	}
+	stamp, err := c.m.cfg.UserStamp(c.s.r.Context(), c.head.User)
+	if err != nil {
+		return unavailable(fmt.Errorf("asking for the user's stamp: %w", err))
+	}
+	c.head.Stamp = c.m.ring[0].Stamp(c.head.User, stamp)
+	return nil
+}
+
+// logOut ends the session before anything else. What the handler set after
+// Logout then begins another.
+func (c *commit) logOut() error {
+	known := c.base != nil
+	if known {
+		if _, err := c.m.endSession(c.ctx, c.base.id, true); err != nil {
+			return unavailable(err)
+		}
+		c.m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr()})
+	}
+	c.base, c.carry = nil, false
+	switch {
+	case c.sent && (known || c.login || len(c.fields) > 0):
+		return fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
+	case c.login:
+		return c.logIn()
+	case len(c.fields) > 0 || c.store:
+		return c.create()
+	case known || c.s.came.invalid+c.s.came.overdue > 0 || c.cookie != cookieKeep:
+		c.cookie = cookieExpire
+	}
+	return nil
+}
+
+// turn gives the session a new id: the new record first, then its entry in the
+// index, then the tombstone that leads to it. A request that comes second finds
+// the tombstone and goes on from there.
+func (c *commit) turn() error {
+	now := c.m.cfg.Now()
+	seen := c.seen // of the old id; the new one has yet to be seen
+	c.seen = 0
+	for try := 0; ; try++ {
+		old := c.base
+		c.head = *old.rec
+		c.head.Issued, c.head.Seen = now.Unix(), 0
+		c.head.Origin = or(old.rec.Origin, old.id)
+		if _, err := c.put(old.rec); err != nil {
+			return err
+		}
+		life := min(c.result.rec.TTL(now), tombstoneLife)
+		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), or(old.rec.Seen, seen), old.sid[:], c.next[:], c.result.id, now.Add(life).Unix())
+		if err != nil {
+			return fmt.Errorf("redsession: rotating: %w", err)
+		}
+		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), life)
+		if err != nil {
+			return unavailable(err)
+		}
+		if swapped {
+			c.m.unlist(c.ctx, old)
+			c.emit(EventRotated)
+			return nil
+		}
+		if err := c.rebase(current, try); err != nil {
+			c.withdraw()
+			return err
+		}
+		if c.base.id != old.id { // another request was first
+			c.withdraw()
+			c.cookie = cookieSet
+			c.result = c.base
+			if len(c.ops) > 0 {
+				return c.write()
+			}
+			return nil
+		}
+	}
+}
+
+func (c *commit) emit(kind EventKind) {
+	c.m.count.commits.Add(1)
+	c.m.emit(c.s.r.Context(), Event{Kind: kind, ID: c.result.id, UserID: c.result.rec.User, RemoteAddr: c.s.remoteAddr()})
+}

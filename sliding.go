@@ -1,0 +1,173 @@
+package redsession
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// finding is what a ticket turned out to be.
+type finding int
+
+const (
+	foundNothing   finding = iota // missing, or past its end
+	foundLive                     // a session
+	foundTombstone                // ended by a login or a logout a moment ago
+	foundRefused                  // not to be believed, or a rotated id after its grace
+	findings
+)
+
+// load makes s the session that the request's cookie names. A cookie that is
+// not ours or past its end costs Redis nothing. The only error is
+// ErrUnavailable: nobody knows then what the session is.
+func (s *Session) load(ctx context.Context) error {
+	m := s.m
+	s.came = m.transport.read(s.r, m.cfg.Now())
+	s.head = m.anonymous()
+	if s.came.invalid > 0 {
+		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
+	}
+	var found [findings]bool
+	found[foundNothing] = s.came.overdue > 0
+	if s.came.n > 0 {
+		// The client's going away must not cut the exchange with Redis: it
+		// would cost a connection, and look like an outage.
+		bounded, cancel := m.bounded(ctx)
+		defer cancel()
+		for _, tk := range s.came.tickets[:s.came.n] {
+			f, err := s.lookUp(bounded, tk)
+			if err != nil {
+				return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
+			}
+			if f == foundLive {
+				m.count.hits.Add(1)
+				return nil
+			}
+			found[f] = true
+		}
+	}
+	m.count.misses.Add(1)
+	s.dead = found[foundTombstone]
+	if found[foundNothing] && !found[foundTombstone] && !found[foundRefused] {
+		s.cookie = cookieExpire
+		m.emit(ctx, Event{Kind: EventExpired, RemoteAddr: s.remoteAddr()})
+	}
+	return nil
+}
+
+// bounded is what all Redis work of one load or commit runs under.
+func (a *Admin) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), a.cfg.RedisTimeout)
+}
+
+// lookUp asks Redis for the session of tk, over the tombstones of timed
+// rotations, and goes on from it if it lives.
+func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
+	m, now := s.m, s.m.cfg.Now()
+	at := &stored{sid: tk.sid, id: publicID(tk.sid)}
+	for hop := range maxHops {
+		raw, touchErr, err := m.store.load(ctx, at.id, record.TTL(now, tk.idle, tk.deadline))
+		if err != nil {
+			return foundNothing, err
+		}
+		if touchErr != nil {
+			m.count.expireFailed.Add(1)
+		}
+		if raw == "" {
+			return foundNothing, nil
+		}
+		rec, tomb, err := record.Open(m.ring, m.store.key(at.id), raw)
+		if err != nil {
+			return s.refuse(EventRefused, at.id, err.Error()), nil
+		}
+		if hop > 0 && graceOver(rec, tomb, now, m.cfg.RotateGrace) {
+			return s.refuse(EventReplayed, publicID(tk.sid), "rotated id after its grace"), nil
+		}
+		if rec != nil {
+			at.rec = rec
+			return s.admit(ctx, at, hop > 0)
+		}
+		if tomb.Expired(now) {
+			return foundNothing, nil
+		}
+		if tomb.Next == "" {
+			return foundTombstone, nil
+		}
+		if at, err = m.follow(at, tomb); err != nil {
+			return s.refuse(EventRefused, publicID(tk.sid), err.Error()), nil
+		}
+	}
+	return s.refuse(EventRefused, publicID(tk.sid), "rotated too often"), nil
+}
+
+// graceOver tells whether the client has been using what a rotated id leads to
+// for longer than the grace.
+func graceOver(rec *record.Record, tomb *record.Tombstone, now time.Time, grace time.Duration) bool {
+	var seen int64
+	if rec != nil {
+		seen = rec.Seen
+	} else {
+		seen = tomb.Seen
+	}
+	return seen != 0 && now.Sub(time.Unix(seen, 0)) > grace
+}
+
+// admit checks what only the record of a live session tells, and goes on from
+// it. followed says that the client still has a rotated id.
+func (s *Session) admit(ctx context.Context, at *stored, followed bool) (finding, error) {
+	m, now := s.m, s.m.cfg.Now()
+	if at.rec.TTL(now) <= 0 {
+		// Redis would let it live on for as long as hits come.
+		_, _ = m.store.end(ctx, at.id, "", 0, false)
+		return foundNothing, nil
+	}
+	if at.rec.User != "" && m.cfg.UserStamp != nil {
+		ok, err := s.checkStamp(at.rec)
+		if err != nil {
+			return foundNothing, fmt.Errorf("asking for the user's stamp: %w", err)
+		}
+		if !ok {
+			if _, err := m.endSession(ctx, at.id, false); err == nil {
+				m.emit(ctx, Event{Kind: EventRevoked, ID: at.id, UserID: at.rec.User, Reason: "the user's stamp changed", RemoteAddr: s.remoteAddr()})
+			}
+			return foundRefused, nil
+		}
+	}
+	s.use(at)
+	switch {
+	case followed:
+		s.cookie = cookieSet
+	case at.rec.Issued != 0 && at.rec.Seen == 0:
+		s.pending.seen = now.Unix()
+	}
+	return foundLive, nil
+}
+
+// checkStamp tells whether the user's stamp is the one that rec was sealed
+// with. A record without one takes the present one.
+func (s *Session) checkStamp(rec *record.Record) (bool, error) {
+	stamp, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
+	if err != nil {
+		return false, err
+	}
+	newest := s.m.ring[0].Stamp(rec.User, stamp)
+	if rec.Stamp == newest {
+		return true, nil
+	}
+	for _, k := range s.m.ring {
+		if rec.Stamp == "" || rec.Stamp == k.Stamp(rec.User, stamp) {
+			s.pending.stamp = newest
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (s *Session) refuse(kind EventKind, id, reason string) finding {
+	s.m.emit(s.r.Context(), Event{Kind: kind, ID: id, Reason: reason, RemoteAddr: s.remoteAddr()})
+	return foundRefused
+}
+
+func (s *Session) remoteAddr() string { return remoteAddr(s.r, s.m.cfg.TrustedHops) }

@@ -1,0 +1,226 @@
+package redsession
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// idLen is the length of a public id: base64url of 24 bytes.
+const idLen = 32
+
+// publicID is the name under which the session of s is kept, listed and
+// revoked. It cannot be turned back into s, so that what Redis, a log or a list
+// holds is no use as a cookie.
+func publicID(s sid) string {
+	sum := sha256.Sum256(s[:])
+	return base64.RawURLEncoding.EncodeToString(sum[:24])
+}
+
+// store speaks to Redis. It knows the keys and the commands, and nothing of
+// what sessions mean.
+type store struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+func (st *store) key(id string) string { return st.prefix + id }
+
+// load reads the value at id ("" if there is none) and makes it live for ttl
+// from now on, in one round trip. touchErr is Redis's refusal to prolong, as a
+// read-only replica or a full memory would.
+func (st *store) load(ctx context.Context, id string, ttl time.Duration) (raw string, touchErr, err error) {
+	key := st.key(id)
+	pipe := st.client.Pipeline()
+	get := pipe.Get(ctx, key)
+	expire := pipe.Expire(ctx, key, ttl)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	raw, err = get.Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return raw, expire.Err(), nil
+}
+
+// get reads the value at id, "" if there is none.
+func (st *store) get(ctx context.Context, id string) (string, error) {
+	raw, err := st.client.Get(ctx, st.key(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	return raw, err
+}
+
+// create stores a record under an id that nobody else knows yet.
+func (st *store) create(ctx context.Context, id, raw string, ttl time.Duration) error {
+	return st.client.SetEx(ctx, st.key(id), raw, ttl).Err()
+}
+
+// discard removes a record that nobody else knows.
+func (st *store) discard(ctx context.Context, id string) error {
+	return st.client.Del(ctx, st.key(id)).Err()
+}
+
+// once keeps go-redis from sending a command again after a lost reply: only
+// the caller can tell whether a second one would do harm.
+type once struct{ *redis.Cmd }
+
+func (once) NoRetry() bool { return true }
+
+// script is Lua that touches one key alone, and so runs on any node of a
+// cluster that has it.
+type script struct{ src, sha string }
+
+func newScript(src string) script {
+	return script{src, redis.NewScript(src).Hash()}
+}
+
+// run sends sc once.
+func (st *store) run(ctx context.Context, sc script, key string, args ...any) (any, error) {
+	cmd := redis.NewCmd(ctx, append([]any{"evalsha", sc.sha, 1, key}, args...)...)
+	err := st.client.Process(ctx, once{cmd})
+	if redis.HasErrorPrefix(err, "NOSCRIPT") { // a restart, or SCRIPT FLUSH
+		cmd = redis.NewCmd(ctx, append([]any{"eval", sc.src, 1, key}, args...)...)
+		_ = st.client.Process(ctx, once{cmd})
+	}
+	return cmd.Result()
+}
+
+// swapScript replaces a value whose revision is the expected one. Otherwise it
+// changes nothing and returns what is there.
+var swapScript = newScript(`
+if redis.call('GETRANGE', KEYS[1], 6, 13) == ARGV[1] then
+  redis.call('SETEX', KEYS[1], ARGV[3], ARGV[2])
+  return 1
+end
+return redis.call('GET', KEYS[1])`)
+
+// errUnsettled is an outcome that nobody can tell: the reply was lost, and
+// what lies in Redis now is neither what was before nor what was written.
+var errUnsettled = errors.New("reply lost, outcome unknown")
+
+// swap replaces the value at id if its revision is rev. Otherwise it returns
+// what is there now, "" if nothing is. It settles a lost reply by reading the
+// revision that lies there, and sends the same bytes again only over the
+// revision that they replace: they can be applied at most once.
+func (st *store) swap(ctx context.Context, id, rev, raw string, ttl time.Duration) (swapped bool, current string, err error) {
+	key, own := st.key(id), record.Rev(raw)
+	lost := false
+	for try := 0; ; try++ {
+		reply, err := st.run(ctx, swapScript, key, rev, raw, int64(ttl/time.Second))
+		switch {
+		case errors.Is(err, redis.Nil):
+		case err == nil:
+			current, _ = reply.(string)
+			if current == "" {
+				return true, "", nil
+			}
+		case !maybeSent(err):
+			return false, "", err
+		default:
+			lost = true
+			if current, err = st.get(ctx, id); err != nil {
+				return false, "", fmt.Errorf("%w: %w", errUnsettled, err)
+			}
+		}
+		switch now := record.Rev(current); {
+		case current != "" && now == own:
+			return true, "", nil
+		case current != "" && now == rev:
+			if err := pause(ctx, try); err != nil {
+				return false, "", errUnsettled
+			}
+		case lost && current != "" && !ended(current):
+			return false, "", errUnsettled
+		default:
+			return false, current, nil
+		}
+	}
+}
+
+// ended tells a tombstone from which nothing leads on.
+func ended(raw string) bool {
+	t, err := record.DecodeTombstone(raw)
+	return err == nil && t.Next == ""
+}
+
+// endScript takes a session away: it puts a tombstone in its place, or nothing
+// if ARGV[1] is empty. A tombstone that leads to a successor is left alone
+// unless ARGV[3] is 1, since the successor has to be ended first. It returns
+// what it found.
+var endScript = newScript(`
+local found = redis.call('GET', KEYS[1])
+if not found then return false end
+if string.sub(found, 16, 21) == ',"z":"' and string.sub(found, 22, 22) ~= '"' and ARGV[3] ~= '1' then
+  return found
+end
+if ARGV[1] == '' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
+end
+return found`)
+
+// end takes away what lies at id and returns it, "" if nothing does. If that is
+// a tombstone with a successor it stays, unless force is set. Ending twice does
+// no harm, so a lost reply is simply asked for again.
+func (st *store) end(ctx context.Context, id, tombstone string, life time.Duration, force bool) (string, error) {
+	forced := 0
+	if force {
+		forced = 1
+	}
+	for try := 0; ; try++ {
+		reply, err := st.run(ctx, endScript, st.key(id), tombstone, int64(life/time.Second), forced)
+		if errors.Is(err, redis.Nil) {
+			return "", nil
+		}
+		if err == nil {
+			found, _ := reply.(string)
+			return found, nil
+		}
+		if isReply(err) || pause(ctx, try) != nil {
+			return "", err
+		}
+	}
+}
+
+// isReply tells an error that Redis answered from one of the way to it.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// maybeSent tells whether the command may have been executed though err came
+// back. An error that Redis answered, or a dial that failed, says no.
+func maybeSent(err error) bool {
+	var op *net.OpError
+	return !isReply(err) && !errors.Is(err, redis.ErrPoolTimeout) && !errors.Is(err, redis.ErrClosed) &&
+		(!errors.As(err, &op) || op.Op != "dial")
+}
+
+// pause waits before another try, longer and more scattered each time, so that
+// many writers of one session do not collide for ever.
+func pause(ctx context.Context, try int) error {
+	const least, most = 500 * time.Microsecond, 16 * time.Millisecond
+	wait := rand.N(min(least<<min(try, 8), most))
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

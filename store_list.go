@@ -1,0 +1,176 @@
+package redsession
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// userKey is the sorted set of the ids of user's sessions. The user's name is
+// hashed, as it may be an address or hold any character.
+func (st *store) userKey(user string) string {
+	sum := sha256.Sum256([]byte(user))
+	return st.prefix + "user:" + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// enlistScript adds ARGV[2] with the score ARGV[1] to the index, keeps the
+// index for ARGV[3] seconds at least, and returns the oldest ids beyond the
+// limit ARGV[4], if there is one, but never the new one. Half-open logins have
+// negative scores: they neither count nor are returned.
+var enlistScript = newScript(`
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+local limit, excess = tonumber(ARGV[4]), {}
+if limit == 0 then return excess end
+local over = redis.call('ZCOUNT', KEYS[1], 0, '+inf') - limit
+if over <= 0 then return excess end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, over + 1)) do
+  if id ~= ARGV[2] and #excess < over then excess[#excess + 1] = id end
+end
+return excess`)
+
+// enlist enters id in user's index and returns the ids that are too many.
+func (st *store) enlist(ctx context.Context, user, id string, score int64, life time.Duration, limit int) ([]string, error) {
+	for try := 0; ; try++ {
+		reply, err := st.run(ctx, enlistScript, st.userKey(user), score, id, int64(life/time.Second), limit)
+		if err == nil {
+			list, _ := reply.([]any)
+			ids := make([]string, 0, len(list))
+			for _, v := range list {
+				if id, ok := v.(string); ok {
+					ids = append(ids, id)
+				}
+			}
+			return ids, nil
+		}
+		if isReply(err) || pause(ctx, try) != nil { // doing it twice does no harm
+			return nil, err
+		}
+	}
+}
+
+// unlist removes ids from user's index.
+func (st *store) unlist(ctx context.Context, user string, ids ...string) error {
+	members := make([]any, len(ids))
+	for i, id := range ids {
+		members[i] = id
+	}
+	return st.client.ZRem(ctx, st.userKey(user), members...).Err()
+}
+
+// listed returns the ids in user's index, the oldest login first.
+func (st *store) listed(ctx context.Context, user string) ([]string, error) {
+	return st.client.ZRange(ctx, st.userKey(user), 0, -1).Result()
+}
+
+// entry is what lies at an id and for how much longer.
+type entry struct {
+	id, raw string
+	ttl     time.Duration
+}
+
+// entries reads ids in one round trip (one for each node of a cluster). What
+// does not exist, or is no string, has no raw.
+func (st *store) entries(ctx context.Context, ids []string) ([]entry, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	gets, ttls := make([]*redis.StringCmd, len(ids)), make([]*redis.DurationCmd, len(ids))
+	pipe := st.client.Pipeline()
+	for i, id := range ids {
+		gets[i], ttls[i] = pipe.Get(ctx, st.key(id)), pipe.PTTL(ctx, st.key(id))
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	found := make([]entry, len(ids))
+	for i, id := range ids {
+		raw, err := gets[i].Result()
+		if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, err
+		}
+		found[i] = entry{id: id, raw: raw, ttl: max(0, ttls[i].Val())}
+	}
+	return found, nil
+}
+
+// heads reads the first bytes of what lies at ids: enough to tell a record, a
+// tombstone with the successor's id, and nothing, and no activity.
+func (st *store) heads(ctx context.Context, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	cmds := make([]*redis.StringCmd, len(ids))
+	pipe := st.client.Pipeline()
+	for i, id := range ids {
+		cmds[i] = pipe.GetRange(ctx, st.key(id), 0, record.HeadLen-1)
+	}
+	_, _ = pipe.Exec(ctx)
+	heads := make([]string, len(ids))
+	for i, cmd := range cmds {
+		head, err := cmd.Result()
+		if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, err
+		}
+		heads[i] = head
+	}
+	return heads, nil
+}
+
+// scanCount is how many keys one SCAN visits: Redis is busy for about 0.1 ms.
+const scanCount = 500
+
+// scan calls fn with the ids of all records and tombstones, page by page, until
+// it returns false. An id may come twice if Redis resizes its table meanwhile.
+func (st *store) scan(ctx context.Context, fn func(ids []string) bool) error {
+	nodes := []redis.Cmdable{st.client}
+	if cluster, ok := st.client.(*redis.ClusterClient); ok {
+		nodes = nil
+		var mu sync.Mutex
+		err := cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			nodes = append(nodes, node)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	pattern := globEscaper.Replace(st.prefix) + strings.Repeat("?", idLen)
+	for _, node := range nodes {
+		for cursor := uint64(0); ; {
+			keys, next, err := node.Scan(ctx, cursor, pattern, scanCount).Result()
+			if err != nil {
+				return err
+			}
+			ids := keys[:0]
+			for _, key := range keys {
+				if id := key[len(st.prefix):]; isID(id) {
+					ids = append(ids, id)
+				}
+			}
+			if !fn(ids) {
+				return nil
+			}
+			if cursor = next; cursor == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`, `-`, `\-`)
+
+// isID tells whether s has the form of a public id.
+func isID(s string) bool {
+	_, err := base64.RawURLEncoding.DecodeString(s)
+	return len(s) == idLen && err == nil
+}

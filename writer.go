@@ -1,0 +1,214 @@
+package redsession
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// responseWriter commits the session before the first byte of the response
+// leaves, whichever way it leaves.
+type responseWriter struct {
+	http.ResponseWriter
+	session  *Session
+	request  *http.Request
+	outside  http.Header // what the headers were before the handler
+	begun    bool
+	hijacked bool
+	err      error // why the handler's response was dropped
+}
+
+// serve runs next and then commits what is left.
+func (w *responseWriter) serve(next http.Handler, r *http.Request) {
+	w.request = r
+	if h := w.Header(); len(h) > 0 {
+		w.outside = h.Clone()
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			w.abandon()
+		}
+	}()
+	next.ServeHTTP(w, r)
+	returned = true
+	if !w.begun {
+		_ = w.begin() // answered there
+		return
+	}
+	if w.err != nil {
+		return
+	}
+	if err := w.session.commit(r.Context()); err != nil {
+		w.failLate(err)
+	}
+}
+
+// begin commits and completes the headers. If the commit fails, the handler's
+// response is dropped whole and the ErrorHandler answers.
+func (w *responseWriter) begin() error {
+	if w.begun {
+		return w.err
+	}
+	w.begun = true
+	s := w.session
+	if w.err = s.commit(w.request.Context()); w.err == nil {
+		w.err = s.complete(w.Header())
+	}
+	if w.err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	s.sent = true // the answer is not the handler's any more
+	s.mu.Unlock()
+	h := w.Header()
+	clear(h)
+	for k, v := range w.outside {
+		h[k] = v
+	}
+	s.m.answer(w.ResponseWriter, w.request, w.err)
+	return w.err
+}
+
+// complete puts what the session means for the response into its headers. From
+// then on a change that needs a cookie is ErrHeadersSent.
+func (s *Session) complete(h http.Header) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = true
+	if s.read || s.cookie != cookieKeep {
+		addVary(h, "Cookie")
+		if s.m.transport.header != "" {
+			addVary(h, s.m.transport.header)
+		}
+	}
+	switch t := s.m.transport; {
+	case s.cookie == cookieSet && s.base != nil:
+		rec := s.base.rec
+		tk := ticket{sid: s.base.sid, idle: rec.Idle, deadline: rec.Deadline}
+		if err := t.send(h, &s.came, tk, t.cookie.Persistent || rec.Remember > 0, s.m.cfg.Now()); err != nil {
+			return err
+		}
+	case s.cookie == cookieExpire:
+		t.expire(h, &s.came)
+	default:
+		return nil
+	}
+	// RFC 9111: a shared cache must not hand this cookie to anybody else.
+	h.Set("Cache-Control", "no-store")
+	return nil
+}
+
+func addVary(h http.Header, name string) {
+	for _, v := range h.Values("Vary") {
+		if slices.ContainsFunc(strings.Split(v, ","), func(f string) bool {
+			f = strings.TrimSpace(f)
+			return f == "*" || strings.EqualFold(f, name)
+		}) {
+			return
+		}
+	}
+	h.Add("Vary", name)
+}
+
+// failLate tells of changes that could not be kept once the response had begun.
+// The ErrorHandler hears of it, and the connection is cut: the client must not
+// take what it got for a success.
+func (w *responseWriter) failLate(err error) {
+	if !errors.Is(err, ErrHeadersSent) {
+		err = errors.Join(err, ErrHeadersSent)
+	}
+	w.session.m.answer(&deaf{header: http.Header{}}, w.request, err)
+	_, served := w.request.Context().Value(http.ServerContextKey).(*http.Server)
+	if served && !w.hijacked {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// abandon is for a handler that panicked: nothing is committed but a logout,
+// which its user wants in any case.
+func (w *responseWriter) abandon() {
+	s := w.session
+	s.mu.Lock()
+	logout := s.pending.logout
+	s.pending = changes{logout: logout, fresh: logout, user: s.pending.user}
+	s.fields, s.parsed, s.head = nil, logout, s.m.anonymous()
+	s.keepID = true
+	s.mu.Unlock()
+	if !logout {
+		return
+	}
+	if err := s.commit(w.request.Context()); err != nil && !errors.Is(err, ErrHeadersSent) {
+		s.m.emit(w.request.Context(), Event{Kind: EventFailed, Err: err, RemoteAddr: s.remoteAddr()})
+		return
+	}
+	if !w.begun { // a middleware around us may yet answer
+		_ = s.complete(w.Header())
+	}
+}
+
+// deaf is what the ErrorHandler gets when there is nothing to answer any more.
+type deaf struct{ header http.Header }
+
+func (d *deaf) Header() http.Header         { return d.header }
+func (d *deaf) Write(p []byte) (int, error) { return len(p), nil }
+func (d *deaf) WriteHeader(int)             {}
+
+func (w *responseWriter) WriteHeader(code int) {
+	if informational := code >= 100 && code < 200 && code != http.StatusSwitchingProtocols; informational {
+		if !w.begun {
+			w.ResponseWriter.WriteHeader(code)
+		}
+		return
+	}
+	if w.begin() == nil {
+		w.ResponseWriter.WriteHeader(code)
+	}
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *responseWriter) WriteString(text string) (int, error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	return io.WriteString(w.ResponseWriter, text)
+}
+
+// ReadFrom keeps sendfile working where the server has it.
+func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	return io.Copy(w.ResponseWriter, src)
+}
+
+func (w *responseWriter) Flush() { _ = w.FlushError() }
+
+func (w *responseWriter) FlushError() error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if err := w.begin(); err != nil {
+		return nil, nil, err
+	}
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.hijacked = err == nil
+	return conn, rw, err
+}
+
+// Unwrap is for http.ResponseController, which finds the deadlines there.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
