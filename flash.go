@@ -27,8 +27,8 @@ func (s *Session) Flashes() []string {
 	if !ok {
 		return nil
 	}
-	var shown []flash
-	if decodeValue(raw, &shown) != nil {
+	shown, err := decodeValue[[]flash](raw)
+	if err != nil {
 		s.record(deleteOp(flashKey))
 		return nil
 	}
@@ -46,7 +46,8 @@ func (s *Session) updateFlashes(fn func([]flash) []flash) {
 	s.update(flashKey, func(raw string) (string, error) {
 		var old []flash
 		if raw != "" {
-			if err := decodeValue(raw, &old); err != nil {
+			var err error
+			if old, err = decodeValue[[]flash](raw); err != nil {
 				return "", err
 			}
 		}

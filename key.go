@@ -33,7 +33,7 @@ func (k Key[T]) Load(s *Session) (v T, ok bool, err error) {
 	if !ok {
 		return v, false, nil
 	}
-	if err := decodeValue(raw, &v); err != nil {
+	if v, err = decodeValue[T](raw); err != nil {
 		var zero T
 		return zero, true, fmt.Errorf("redsession: decoding %q: %w", string(k), err)
 	}
@@ -60,7 +60,8 @@ func (k Key[T]) Update(s *Session, fn func(T) T) {
 	s.update(k.name(), func(raw string) (string, error) {
 		var old T
 		if raw != "" {
-			if err := decodeValue(raw, &old); err != nil {
+			var err error
+			if old, err = decodeValue[T](raw); err != nil {
 				return "", fmt.Errorf("redsession: decoding %q to update it: %w", string(k), err)
 			}
 		}
@@ -99,7 +100,7 @@ func (k Key[T]) Take(ctx context.Context, s *Session) (v T, ok bool, err error) 
 	if taken == "" {
 		return v, false, nil
 	}
-	if err := decodeValue(taken, &v); err != nil {
+	if v, err = decodeValue[T](taken); err != nil {
 		return v, true, fmt.Errorf("redsession: decoding %q: %w", string(k), err)
 	}
 	return v, true, nil
@@ -131,18 +132,33 @@ func encodeValue(v any) (string, error) {
 }
 
 // decodeValue is json.Unmarshal with a short way for what sessions hold most.
-func decodeValue(raw string, v any) error {
+func decodeValue[T any](raw string) (T, error) {
+	var v T
+	if decodePlain(raw, &v) {
+		return v, nil
+	}
+	return decodeJSON[T](raw)
+}
+
+// decodeJSON has a value of its own, as this one lands on the heap.
+func decodeJSON[T any](raw string) (v T, err error) {
+	err = json.Unmarshal([]byte(raw), &v)
+	return v, err
+}
+
+// decodePlain decodes strings without escapes and integers into v.
+func decodePlain(raw string, v any) bool {
 	switch v := v.(type) {
 	case *string:
-		if len(raw) >= 2 && raw[0] == '"' && strings.IndexByte(raw, '\\') < 0 {
-			*v = raw[1 : len(raw)-1]
-			return nil
+		if len(raw) < 2 || raw[0] != '"' || strings.IndexByte(raw, '\\') >= 0 {
+			return false
 		}
+		*v = raw[1 : len(raw)-1]
+		return true
 	case *int:
-		if n, err := strconv.Atoi(raw); err == nil {
-			*v = n
-			return nil
-		}
+		n, err := strconv.Atoi(raw)
+		*v = n
+		return err == nil
 	}
-	return json.Unmarshal([]byte(raw), v)
+	return false
 }

@@ -68,7 +68,8 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 	m, now := s.m, s.m.cfg.Now()
 	at := &stored{sid: tk.sid, id: publicID(tk.sid)}
 	for hop := range maxHops {
-		raw, touchErr, err := m.store.load(ctx, at.id, record.TTL(now, tk.idle, tk.deadline))
+		key := m.store.key(at.id)
+		raw, touchErr, err := m.store.load(ctx, key, record.TTL(now, tk.idle, tk.deadline))
 		if err != nil {
 			return foundNothing, err
 		}
@@ -78,7 +79,7 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 		if raw == "" {
 			return foundNothing, nil
 		}
-		rec, tomb, err := record.Open(m.ring, m.store.key(at.id), raw)
+		rec, tomb, err := record.Open(m.ring, key, raw)
 		if err != nil {
 			return s.refuse(EventRefused, at.id, err.Error()), nil
 		}

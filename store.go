@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,34 +32,49 @@ func publicID(s sid) string {
 type store struct {
 	client redis.UniversalClient
 	prefix string
+	pipes  sync.Pool // of redis.Pipeliner
 }
 
 func (st *store) key(id string) string { return st.prefix + id }
 
-// load reads the value at id ("" if there is none) and makes it live for ttl
-// from now on, in one round trip. touchErr is Redis's refusal to prolong, as a
-// read-only replica or a full memory would.
-func (st *store) load(ctx context.Context, id string, ttl time.Duration) (raw string, touchErr, err error) {
-	key := st.key(id)
-	pipe := st.client.Pipeline()
-	get := pipe.Get(ctx, key)
-	expire := pipe.Expire(ctx, key, ttl)
+// load reads the value under key ("" if there is none) and makes it live for
+// ttl from now on, in one round trip. touchErr is Redis's refusal to prolong, as
+// of a read-only replica or a full memory.
+func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw string, touchErr, err error) {
+	var arg any = key // boxed once
+	get := redis.NewStringCmd(ctx, "get", arg)
+	expire := redis.NewBoolCmd(ctx, "expire", arg, int64(ttl/time.Second))
+	pipe, ok := st.pipes.Get().(redis.Pipeliner)
+	if !ok {
+		pipe = st.client.Pipeline()
+	}
+	_ = pipe.BatchProcess(ctx, get, expire)
 	_, _ = pipe.Exec(ctx) // each command has its own error
+	st.pipes.Put(pipe)    // executed, it is empty again
 	raw, err = get.Result()
-	if errors.Is(err, redis.Nil) {
+	switch {
+	case err == nil:
+		return raw, expire.Err(), nil
+	case errors.Is(err, redis.Nil):
 		return "", nil, nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return notAString, nil, nil
 	}
-	if err != nil {
-		return "", nil, err
-	}
-	return raw, expire.Err(), nil
+	return "", nil, err
 }
+
+// notAString stands for a list, a hash and the like under a session's key: not
+// a record, and no reason to call Redis unavailable.
+const notAString = "not a string"
 
 // get reads the value at id, "" if there is none.
 func (st *store) get(ctx context.Context, id string) (string, error) {
 	raw, err := st.client.Get(ctx, st.key(id)).Result()
-	if errors.Is(err, redis.Nil) {
+	switch {
+	case errors.Is(err, redis.Nil):
 		return "", nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return notAString, nil
 	}
 	return raw, err
 }

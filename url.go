@@ -2,9 +2,14 @@ package redsession
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,35 +17,182 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-const urlExamples = `want for example redis://localhost:6379/0, rediss://user:password@host:6380/1 or unix:///run/redis.sock?db=1`
+const urlExamples = `want for example redis://localhost:6379/0, rediss://user:password@host:6380/1?ca=ca.pem, unix:///run/redis.sock?db=1, ` +
+	`redis+cluster://h1:6379,h2:6379 or redis+sentinel://h1:26379,h2:26379/mymaster/0`
 
 // dial returns a client for rawURL. Nothing is connected yet. Errors never
 // show the URL, which may hold a password.
 func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, errors.New("does not parse: if the password has special characters, percent-encode them; " + urlExamples)
+		return nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
 	}
-	switch u.Scheme {
-	case "redis", "rediss":
-		if strings.Contains(u.Host, ",") {
-			return nil, errors.New("names several hosts: " + urlExamples)
-		}
-		if u.Hostname() == "" {
-			return nil, errors.New("has no host: " + urlExamples)
-		}
-	case "unix":
-	case "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel":
-		return nil, fmt.Errorf("%s:// is not supported yet: pass a client in Config.Client", u.Scheme)
-	default:
-		return nil, fmt.Errorf("scheme %q is unknown: %s", u.Scheme, urlExamples)
+	scheme, kind, _ := strings.Cut(u.Scheme, "+")
+	secure := scheme == "rediss"
+	if scheme != "redis" && !secure && u.Scheme != "unix" || !slices.Contains([]string{"", "cluster", "sentinel"}, kind) {
+		return nil, fmt.Errorf("has the unknown scheme %q: %s", u.Scheme, urlExamples)
 	}
-	o, err := redis.ParseURL(rawURL)
+	hosts, err := urlHosts(u, kind)
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(strings.ReplaceAll(err.Error(), rawURL, "URL"), "redis: ") + ": " + urlExamples)
+		return nil, err
 	}
+	query := u.Query()
+	tlsConfig, err := urlTLS(query, secure)
+	if err != nil {
+		return nil, err
+	}
+	sentinelUser, sentinelPassword := pop(query, "sentinel_username"), pop(query, "sentinel_password")
+	master, database, err := urlPath(u, kind)
+	if err != nil {
+		return nil, err
+	}
+	o, err := urlOptions(u, hosts, database, query)
+	if err != nil {
+		return nil, err
+	}
+	if tlsConfig != nil {
+		tlsConfig.ServerName = or(tlsConfig.ServerName, serverName(kind, hosts))
+	}
+	o.TLSConfig = tlsConfig
 	bound(o, timeout)
-	return redis.NewClient(o), nil
+	switch kind {
+	case "cluster":
+		return redis.NewClusterClient(clusterOptions(o, hosts)), nil
+	case "sentinel":
+		f := failoverOptions(o, hosts, master)
+		f.SentinelUsername, f.SentinelPassword = sentinelUser, sentinelPassword
+		return redis.NewFailoverClient(f), nil
+	default:
+		return redis.NewClient(o), nil
+	}
+}
+
+// urlHosts returns the addresses that u names, with their ports.
+func urlHosts(u *url.URL, kind string) ([]string, error) {
+	if u.Scheme == "unix" {
+		if u.Host != "" || u.Path == "" {
+			return nil, errors.New("names no socket: " + urlExamples)
+		}
+		return nil, nil
+	}
+	port := "6379"
+	if kind == "sentinel" {
+		port = "26379"
+	}
+	var hosts []string
+	for _, h := range strings.Split(u.Host, ",") {
+		one := url.URL{Host: h}
+		if one.Hostname() == "" {
+			return nil, errors.New("has no host, or an empty one: " + urlExamples)
+		}
+		hosts = append(hosts, net.JoinHostPort(one.Hostname(), or(one.Port(), port)))
+	}
+	if kind == "" && len(hosts) > 1 {
+		return nil, fmt.Errorf("names several hosts, which %s:// does not do: %s", u.Scheme, urlExamples)
+	}
+	return hosts, nil
+}
+
+// urlPath returns the sentinels' name of the master, and the database.
+func urlPath(u *url.URL, kind string) (master, database string, err error) {
+	parts := strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' })
+	switch {
+	case u.Scheme == "unix":
+		return "", "", nil
+	case kind == "sentinel" && len(parts) == 0:
+		return "", "", errors.New("does not name the master that the sentinels watch: " + urlExamples)
+	case kind == "sentinel":
+		master, parts = parts[0], parts[1:]
+	}
+	if len(parts) > 1 {
+		return "", "", errors.New("has too long a path: " + urlExamples)
+	}
+	if len(parts) == 1 {
+		database = parts[0]
+		if n, err := strconv.Atoi(database); err != nil || n < 0 {
+			return "", "", fmt.Errorf("has %q where the number of the database belongs: %s", database, urlExamples)
+		}
+	}
+	if kind == "cluster" && database != "" && database != "0" {
+		return "", "", fmt.Errorf("asks for database %s: a cluster has none but 0", database)
+	}
+	return master, database, nil
+}
+
+// urlTLS takes the parameters ca, cert, key, server_name and
+// insecure_skip_verify out of query.
+func urlTLS(query url.Values, secure bool) (*tls.Config, error) {
+	ca, cert, key, name, insecure := pop(query, "ca"), pop(query, "cert"), pop(query, "key"), pop(query, "server_name"), pop(query, "insecure_skip_verify")
+	if query.Has("skip_verify") {
+		return nil, errors.New("has skip_verify: write insecure_skip_verify=true, if there is no way to give ca=FILE")
+	}
+	if !secure {
+		if ca+cert+key+name+insecure != "" {
+			return nil, errors.New("has ca, cert, key, server_name or insecure_skip_verify, which need rediss://: " + urlExamples)
+		}
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
+	if insecure != "" {
+		var err error
+		if c.InsecureSkipVerify, err = strconv.ParseBool(insecure); err != nil {
+			return nil, errors.New("has an insecure_skip_verify that is neither true nor false")
+		}
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca: %s has no PEM certificate", ca)
+		}
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("cert and key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// urlOptions lets go-redis read credentials, database and what is left of the
+// query.
+func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (*redis.Options, error) {
+	plain := url.URL{Scheme: "redis", User: u.User, RawQuery: query.Encode()}
+	if u.Scheme == "unix" {
+		plain.Scheme, plain.Path = "unix", u.Path
+	} else {
+		plain.Host, plain.Path = hosts[0], "/"+database
+	}
+	o, err := redis.ParseURL(plain.String())
+	if err != nil {
+		reason := err.Error()
+		if u.User != nil {
+			reason = strings.ReplaceAll(reason, plain.String(), "it")
+		}
+		return nil, fmt.Errorf("%s: %s", strings.TrimPrefix(reason, "redis: "), urlExamples)
+	}
+	return o, nil
+}
+
+func pop(query url.Values, name string) string {
+	v := query.Get(name)
+	query.Del(name)
+	return v
+}
+
+// serverName is whom a single host's certificate must name. The nodes of a
+// cluster each answer for their own address.
+func serverName(kind string, hosts []string) string {
+	if kind != "" {
+		return ""
+	}
+	host, _, _ := net.SplitHostPort(hosts[0])
+	return host
 }
 
 // bound keeps whatever the client does within timeout, where the URL does not
@@ -57,8 +209,35 @@ func bound(o *redis.Options, timeout time.Duration) {
 	o.DialerRetries = 1
 	o.DisableIdentity = true // before Redis 7.2 it is answered with an error
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	if o.TLSConfig != nil {
-		o.TLSConfig.MinVersion = max(o.TLSConfig.MinVersion, tls.VersionTLS12)
+}
+
+// clusterReload is how often the client asks who owns which slots, besides
+// after errors: within seconds of a failover, not within go-redis's minute.
+const clusterReload = 3 * time.Second
+
+func clusterOptions(o *redis.Options, addrs []string) *redis.ClusterOptions {
+	return &redis.ClusterOptions{
+		Addrs: addrs, Username: o.Username, Password: o.Password, ClientName: o.ClientName, Protocol: o.Protocol,
+		MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff, MaxRetryBackoff: o.MaxRetryBackoff,
+		DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
+		ContextTimeoutEnabled: true, PoolFIFO: o.PoolFIFO, PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout,
+		MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
+		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, PipelinePoolSize: o.PipelinePoolSize,
+		TLSConfig: o.TLSConfig, DisableIdentity: true, MaintNotificationsConfig: o.MaintNotificationsConfig,
+		ClusterStateReloadInterval: clusterReload,
+	}
+}
+
+func failoverOptions(o *redis.Options, sentinels []string, master string) *redis.FailoverOptions {
+	return &redis.FailoverOptions{
+		MasterName: master, SentinelAddrs: sentinels, DB: o.DB,
+		Username: o.Username, Password: o.Password, ClientName: o.ClientName, Protocol: o.Protocol,
+		MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff, MaxRetryBackoff: o.MaxRetryBackoff,
+		DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
+		ContextTimeoutEnabled: true, PoolFIFO: o.PoolFIFO, PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout,
+		MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
+		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, PipelinePoolSize: o.PipelinePoolSize,
+		TLSConfig: o.TLSConfig, DisableIdentity: true,
 	}
 }
 

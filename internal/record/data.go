@@ -2,6 +2,7 @@ package record
 
 import (
 	"slices"
+	"strings"
 )
 
 // Field is one value of a session: its key and its JSON.
@@ -82,7 +83,7 @@ func parseFields(raw string) ([]Field, bool) {
 		if len(fields) > 0 {
 			s.expect(',')
 		} else {
-			fields = make([]Field, 0, 8)
+			fields = make([]Field, 0, strings.Count(raw, `":`)) // exact unless objects are nested
 		}
 		f := Field{Name: s.text()}
 		s.expect(':')

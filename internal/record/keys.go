@@ -73,6 +73,19 @@ func newMAC(key []byte) mac {
 
 func (m mac) sum(dst []byte, parts ...string) []byte {
 	st := m.pool.Get().(*state)
+	defer m.pool.Put(st)
+	return append(dst, st.sum(parts...)...)
+}
+
+// equal tells whether the HMAC of parts begins with prefix, in constant time.
+func (m mac) equal(prefix []byte, parts ...string) bool {
+	st := m.pool.Get().(*state)
+	defer m.pool.Put(st)
+	return subtle.ConstantTimeCompare(st.sum(parts...)[:len(prefix)], prefix) == 1
+}
+
+// sum returns the HMAC of parts; it is good until the next call.
+func (st *state) sum(parts ...string) []byte {
 	st.h.Reset()
 	st.buf = st.buf[:0]
 	for _, p := range parts {
@@ -80,24 +93,28 @@ func (m mac) sum(dst []byte, parts ...string) []byte {
 		st.buf = append(st.buf, p...)
 	}
 	st.h.Write(st.buf)
-	dst = st.h.Sum(dst)
-	m.pool.Put(st)
-	return dst
+	st.buf = st.h.Sum(st.buf[:0])
+	return st.buf
 }
 
-const tokenLen = 22 // base64url of 128 bits
+const (
+	sealBytes = 16 // 128 bits of the HMAC
+	tokenLen  = 22 // in base64url
+)
 
 func (k *Keys) token(key, body string) string {
 	var sum [sha256.Size]byte
-	var token [tokenLen]byte
-	base64.RawURLEncoding.Encode(token[:], k.seal.sum(sum[:0], key, body)[:16])
-	return string(token[:])
+	return base64.RawURLEncoding.EncodeToString(k.seal.sum(sum[:0], key, body)[:sealBytes])
 }
 
 // verify finds the keys that sealed body under key, and nil when none did.
 func (r Ring) verify(key, body, token string) *Keys {
+	var claimed [sealBytes + 2]byte // the decoder wants room for whole quanta
+	if n, err := base64.RawURLEncoding.Decode(claimed[:], []byte(token)); err != nil || n != sealBytes {
+		return nil
+	}
 	for _, k := range r {
-		if subtle.ConstantTimeCompare([]byte(k.token(key, body)), []byte(token)) == 1 {
+		if k.seal.equal(claimed[:sealBytes], key, body) {
 			return k
 		}
 	}

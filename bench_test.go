@@ -1,0 +1,119 @@
+package redsession_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/redistest"
+)
+
+// reference is the workload that all figures of this project are about: ten
+// keys, 310 bytes as JSON, of which the handler reads an int and a string.
+var reference = map[string]any{
+	"user_id": 4711, "name": "Ada Lovelace", "email": "ada@example.org", "lang": "en_GB", "tz": "Europe/London",
+	"roles": []string{"admin", "editor"}, "tenant": "analytical-engine", "theme": "dark",
+	"last_page": "/notes/sketch-of-the-engine/g-1843", "csrf": "0123456789abcdef0123456789abcdef",
+}
+
+func fill(s *redsession.Session) {
+	for name, v := range reference {
+		redsession.Key[any](name).Set(s, v)
+	}
+}
+
+// BenchmarkReadHit is a logged-in user's request that changes nothing, beside
+// what go-redis alone needs for its two commands.
+func BenchmarkReadHit(b *testing.B) {
+	srv := redistest.Start(b)
+	b.Run("redsession", func(b *testing.B) {
+		m, err := redsession.New(redsession.Config{
+			URL: srv.URL, Secrets: [][]byte{secret}, Logger: slog.New(slog.DiscardHandler),
+			Cookie: redsession.Cookie{InsecurePlainHTTP: true},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer m.Close()
+		login := httptest.NewRecorder()
+		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s := redsession.FromContext(r.Context())
+			fill(s)
+			s.Login("ada")
+		})).ServeHTTP(login, httptest.NewRequest("GET", "/", nil))
+		cookie := login.Result().Header.Get("Set-Cookie")
+		const userID, name = redsession.Key[int]("user_id"), redsession.Key[string]("name")
+		benchRequests(b, cookie, m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := redsession.FromContext(r.Context())
+			id, _ := userID.Get(s)
+			if n, ok := name.Get(s); !ok || id != 4711 || !s.LoggedIn() {
+				b.Errorf("got %q %d, want the session", n, id)
+			}
+			w.WriteHeader(http.StatusNoContent)
+		})))
+	})
+	b.Run("bare handler", func(b *testing.B) {
+		benchRequests(b, "", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	})
+	b.Run("go-redis GET and EXPIRE", func(b *testing.B) {
+		client := srv.Client()
+		ctx := context.Background()
+		client.Set(ctx, "floor", make([]byte, 480), 0)
+		pipelined := func() {
+			_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+				p.Get(ctx, "floor")
+				p.Expire(ctx, "floor", time.Hour)
+				return nil
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		}
+		b.Run("alone", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				pipelined()
+			}
+		})
+		b.Run("64 at once", func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					pipelined()
+				}
+			})
+		})
+	})
+}
+
+func benchRequests(b *testing.B, cookie string, h http.Handler) {
+	serve := func() {
+		r := httptest.NewRequest("GET", "/", nil)
+		if cookie != "" {
+			r.Header.Set("Cookie", cookie)
+		}
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	b.Run("alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			serve()
+		}
+	})
+	b.Run("64 at once", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				serve()
+			}
+		})
+	})
+}
