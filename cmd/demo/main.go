@@ -1,0 +1,135 @@
+// Command demo is a small web site with logins whose sessions live in Redis: a
+// cart that survives login, a second factor, a list of devices, a page that
+// asks for the password again.
+//
+//	go run ./cmd/demo
+//
+// starts it on http://127.0.0.1:8080 with a Redis of its own, which ends with
+// the program. REDSESSION_URL names another Redis, and the other variables of
+// redsession.ConfigFromEnv apply. It speaks plain HTTP and shows its users'
+// passwords: look at it, do not deploy it.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/redsession/redsession"
+)
+
+// stopTimeout is what running requests get to finish once the program is to stop.
+const stopTimeout = 10 * time.Second
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "demo: unexpected argument %q\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves the demo on addr until ctx is done.
+func run(ctx context.Context, addr string) (err error) {
+	ln, err := listen(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	c, where, closeRedis, err := config()
+	if err != nil {
+		return err
+	}
+	defer closeRedis()
+	d, err := newDemo(c, where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.sessions.Close()) }()
+	srv := &http.Server{
+		Handler:           d.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	slog.Info("the demo is ready: open " + browserURL(ln.Addr()) + " (Ctrl-C stops it)")
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	slog.Info("stopping")
+	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := srv.Shutdown(stopping); err != nil {
+		return fmt.Errorf("stopping: %w", err)
+	}
+	return nil
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("another program listens on %s: stop it, or choose another address, for example --addr 127.0.0.1:8081", addr)
+	case err != nil:
+		return nil, fmt.Errorf("listening on %q: %w", addr, err)
+	}
+	return ln, nil
+}
+
+// config reads the environment. Without a Redis in it, one is started in this
+// process; where says for people which it is.
+func config() (c redsession.Config, where string, closeRedis func(), err error) {
+	if c, err = redsession.ConfigFromEnv(); err != nil {
+		return c, "", nil, err
+	}
+	c.Cookie.InsecurePlainHTTP = true
+	if len(c.Secrets) == 0 {
+		secret := make([]byte, 32)
+		rand.Read(secret)
+		c.Secrets = [][]byte{secret}
+		slog.Info("made a random secret: sessions end with this program; set REDSESSION_SECRETS to keep them")
+	}
+	if c.URL != "" {
+		return c, "the Redis that REDSESSION_URL names", func() {}, nil
+	}
+	if c.URL, closeRedis, err = startRedis(); err != nil {
+		return c, "", nil, fmt.Errorf("starting the embedded Redis: %w", err)
+	}
+	slog.Info("started an embedded Redis, which ends with this program; set REDSESSION_URL to use another", "url", c.URL)
+	return c, "a Redis inside this program (miniredis)", closeRedis, nil
+}
+
+// browserURL returns what to open to reach a listener on addr.
+func browserURL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return "http://" + net.JoinHostPort("localhost", port)
+	}
+	return "http://" + addr.String()
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/redsession/redsession"
+)
+
+// site is the demo on a server of its own, with a clock that moves by hand.
+type site struct {
+	url  string
+	mini *miniredis.Miniredis
+	now  time.Time
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	st := &site{mini: miniredis.RunT(t), now: time.Now()}
+	d, err := newDemo(redsession.Config{
+		URL: "redis://" + st.mini.Addr(), Secrets: [][]byte{bytes.Repeat([]byte("s"), 32)},
+		Cookie: redsession.Cookie{InsecurePlainHTTP: true}, RedisTimeout: 5 * time.Second,
+		Now: func() time.Time { return st.now },
+	}, "a test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(d.handler())
+	t.Cleanup(func() {
+		srv.Close()
+		d.sessions.Close()
+	})
+	st.url = srv.URL
+	return st
+}
+
+func (st *site) advance(d time.Duration) {
+	st.now = st.now.Add(d)
+	st.mini.FastForward(d)
+}
+
+// browser keeps cookies and does not follow redirects.
+type browser struct {
+	t    *testing.T
+	base *url.URL
+	http http.Client
+}
+
+func (st *site) browser(t *testing.T) *browser {
+	t.Helper()
+	base, err := url.Parse(st.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t: t, base: base}
+	b.http.Jar, _ = cookiejar.New(nil)
+	b.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return b
+}
+
+type answer struct {
+	status         int
+	location, body string
+	header         http.Header
+}
+
+// do sends form, or gets if form is nil. The headers come in pairs.
+func (b *browser) do(path string, form url.Values, headers ...string) answer {
+	b.t.Helper()
+	method := http.MethodGet
+	if form != nil {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequest(method, b.base.String()+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for pair := range slices.Chunk(headers, 2) {
+		r.Header.Set(pair[0], pair[1])
+	}
+	res, err := b.http.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header.Get("Location"), string(body), res.Header}
+}
+
+func (b *browser) get(path string) answer { b.t.Helper(); return b.do(path, nil) }
+
+// post sends a form of names and values in turn, as a page of the site does.
+func (b *browser) post(path string, fields ...string) answer {
+	b.t.Helper()
+	form := url.Values{}
+	for pair := range slices.Chunk(fields, 2) {
+		form.Set(pair[0], pair[1])
+	}
+	return b.do(path, form, "Sec-Fetch-Site", "same-origin", "Origin", b.base.String())
+}
+
+func (b *browser) login(more ...string) answer {
+	b.t.Helper()
+	return b.post("/login", append([]string{"username", "alice", "password", "rabbit-hole"}, more...)...)
+}
+
+func (b *browser) cookie() string {
+	for _, c := range b.http.Jar.Cookies(b.base) {
+		if c.Name == "session" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func want(t *testing.T, what string, a answer, status int, parts ...string) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("%s: got status %d, want %d", what, a.status, status)
+	}
+	for _, part := range parts {
+		if !strings.Contains(a.body, part) {
+			t.Errorf("%s: want %q in the page, got:\n%s", what, part, a.body)
+		}
+	}
+}
+
+func wantRedirect(t *testing.T, what string, a answer, to string) {
+	t.Helper()
+	if a.status != http.StatusSeeOther || a.location != to {
+		t.Errorf("%s: got status %d and location %q, want 303 and %q", what, a.status, a.location, to)
+	}
+}
