@@ -14,7 +14,8 @@ import (
 )
 
 // Admin lists and ends sessions. It is safe for concurrent use. Its calls run
-// under the caller's context.
+// under the caller's context; when Redis does not answer they return an error
+// that is ErrUnavailable.
 type Admin struct {
 	cfg   Config
 	ring  record.Ring // empty without secrets: then nothing that Redis says is checked
@@ -27,26 +28,29 @@ type Admin struct {
 // no Secrets; with them, records that do not verify are left out of lists.
 func NewAdmin(c Config) (*Admin, error) {
 	c = c.withDefaults()
-	if err := errors.Join(c.checkConnection(), c.checkTimes(), c.checkLimits()); err != nil {
-		return nil, fmt.Errorf("redsession: %w", err)
-	}
-	return newAdmin(c)
+	return newAdmin(c, errors.Join(c.checkConnection(), c.checkTimes(), c.checkLimits()))
 }
 
-func newAdmin(c Config) (*Admin, error) {
+// newAdmin finishes what a Config with these mistakes describes.
+func newAdmin(c Config, mistakes error) (*Admin, error) {
 	a := &Admin{cfg: c}
-	var err error
-	if a.ring, err = record.NewRing(c.Secrets); err != nil {
-		return nil, fmt.Errorf("redsession: deriving keys: %w", err)
-	}
 	client := c.Client
-	if client == nil {
+	if c.URL != "" && client == nil {
+		var err error
 		if client, err = dial(c.URL, c.RedisTimeout); err != nil {
-			return nil, fmt.Errorf("redsession: Config.URL: %w", err)
+			mistakes = errors.Join(mistakes, fmt.Errorf("Config.URL: %w", err))
 		}
 		a.own = client
 	}
-	a.store = &store{client: boundedClient(client, c.RedisTimeout), prefix: c.Prefix}
+	if mistakes != nil {
+		_ = a.Close() // nothing was sent yet
+		return nil, fmt.Errorf("redsession: %w", mistakes)
+	}
+	var err error
+	if a.ring, err = record.NewRing(c.Secrets); err != nil {
+		return nil, errors.Join(fmt.Errorf("redsession: deriving keys: %w", err), a.Close())
+	}
+	a.store = &store{client: client, prefix: c.Prefix, heedless: !heedsContext(client)}
 	return a, nil
 }
 
@@ -125,7 +129,7 @@ func (a *Admin) All(ctx context.Context) iter.Seq2[Info, error] {
 			found, err := a.store.entries(ctx, ids)
 			if err != nil {
 				stopped = true
-				yield(Info{}, fmt.Errorf("redsession: listing sessions: %w", err))
+				yield(Info{}, fmt.Errorf("redsession: listing sessions: %w: %w", ErrUnavailable, err))
 				return false
 			}
 			for _, e := range found {
@@ -137,7 +141,7 @@ func (a *Admin) All(ctx context.Context) iter.Seq2[Info, error] {
 			return true
 		})
 		if err != nil && !stopped {
-			yield(Info{}, fmt.Errorf("redsession: listing sessions: %w", err))
+			yield(Info{}, fmt.Errorf("redsession: listing sessions: %w: %w", ErrUnavailable, err))
 		}
 	}
 }
@@ -159,7 +163,7 @@ func (a *Admin) Count(ctx context.Context) (int, error) {
 		return true
 	})
 	if err = errors.Join(err, failed); err != nil {
-		return 0, fmt.Errorf("redsession: counting sessions: %w", err)
+		return 0, fmt.Errorf("redsession: counting sessions: %w: %w", ErrUnavailable, err)
 	}
 	return n, nil
 }
@@ -175,7 +179,7 @@ func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("redsession: listing the user's sessions: %w", err)
+		return nil, fmt.Errorf("redsession: listing the user's sessions: %w: %w", ErrUnavailable, err)
 	}
 	slices.SortStableFunc(infos, func(a, b Info) int { return b.AuthTime.Compare(a.AuthTime) })
 	return infos, nil
@@ -228,7 +232,7 @@ func (a *Admin) Revoke(ctx context.Context, id string) error {
 func (a *Admin) revoke(ctx context.Context, id, reason string) (bool, error) {
 	rec, err := a.endSession(ctx, id, false)
 	if err != nil {
-		return false, fmt.Errorf("redsession: revoking session: %w", err)
+		return false, fmt.Errorf("redsession: revoking session: %w: %w", ErrUnavailable, err)
 	}
 	if rec == nil {
 		return false, nil
@@ -246,7 +250,7 @@ func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
 	for at, hop := id, 0; hop < maxHops; hop++ {
 		found, err := a.store.entries(ctx, []string{at})
 		if err != nil {
-			return false, fmt.Errorf("redsession: revoking session: %w", err)
+			return false, fmt.Errorf("redsession: revoking session: %w: %w", ErrUnavailable, err)
 		}
 		rec, err := a.open(found[0])
 		switch _, next := record.Peek(found[0].raw); {
@@ -276,11 +280,11 @@ func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func
 	for {
 		ids, err := a.store.listed(ctx, user)
 		if err != nil {
-			return n, fmt.Errorf("redsession: revoking the user's sessions: %w", err)
+			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
 		found, err := a.store.entries(ctx, ids)
 		if err != nil {
-			return n, fmt.Errorf("redsession: revoking the user's sessions: %w", err)
+			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
 		var done []string
 		for _, e := range found {
@@ -304,7 +308,7 @@ func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func
 			return n, nil
 		}
 		if err := a.store.unlist(ctx, user, done...); err != nil {
-			return n, fmt.Errorf("redsession: revoking the user's sessions: %w", err)
+			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
 	}
 }
@@ -318,29 +322,49 @@ func (a *Admin) RevokeAll(ctx context.Context) (n int, err error) {
 		pass := 0
 		var failed error
 		err := a.store.scan(ctx, func(ids []string) bool {
-			found, err := a.store.entries(ctx, ids)
-			for _, e := range found {
-				rec, badErr := a.open(e)
-				if e.raw == "" || badErr == nil && (rec == nil || rec.Created > began) {
-					continue
-				}
-				var ended bool
-				if ended, err = a.revoke(ctx, e.id, "everybody's"); err != nil {
-					break
-				}
-				if ended {
-					pass++
-				}
-			}
-			failed = err
-			return err == nil
+			var ended int
+			ended, failed = a.revokeBefore(ctx, ids, began)
+			pass += ended
+			return failed == nil
 		})
 		n += pass
 		if err = errors.Join(err, failed); err != nil {
-			return n, fmt.Errorf("redsession: revoking all sessions: %w", err)
+			return n, fmt.Errorf("redsession: revoking all sessions: %w: %w", ErrUnavailable, err)
 		}
 		if pass == 0 {
 			return n, nil
 		}
 	}
+}
+
+// revokeBefore ends those of ids that were created by then, and what rotations
+// have made of them since they were found.
+func (a *Admin) revokeBefore(ctx context.Context, ids []string, then int64) (n int, err error) {
+	for hop := 0; len(ids) > 0 && hop < maxHops; hop++ {
+		found, err := a.store.entries(ctx, ids)
+		if err != nil {
+			return n, err
+		}
+		ids = nil
+		for _, e := range found {
+			rec, err := a.open(e)
+			if e.raw == "" || err == nil && rec != nil && rec.Created > then {
+				continue
+			}
+			if err == nil && rec == nil {
+				if next := a.leadsTo(e.id, e.raw); next != "" {
+					ids = append(ids, next)
+				}
+				continue
+			}
+			ended, err := a.revoke(ctx, e.id, "everybody's")
+			if err != nil {
+				return n, err
+			}
+			if ended {
+				n++
+			}
+		}
+	}
+	return n, nil
 }

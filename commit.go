@@ -37,13 +37,22 @@ func (s *Session) commit(ctx context.Context) error {
 	bounded, cancel := s.m.bounded(ctx)
 	defer cancel()
 	c.ctx = bounded
+	returned := false
+	defer func() {
+		if !returned { // an update function panicked
+			s.finish(c, errPanicked)
+		}
+	}()
 	err = c.run()
+	returned = true
 	if err != nil && !c.any() && !errors.Is(err, ErrHeadersSent) {
 		c.result, c.cookie, err = nil, s.cookie, nil // bookkeeping that the next hit does again
 	}
 	s.finish(c, err)
 	return err
 }
+
+var errPanicked = errors.New("redsession: committing: an update function panicked")
 
 // begin waits for the commit under way and takes the pending changes. It
 // returns nil if there is nothing to do, with the error of the commit that it

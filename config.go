@@ -190,7 +190,7 @@ func (c Config) checkConnection() error {
 	var errs []error
 	switch {
 	case c.URL == "" && c.Client == nil:
-		errs = append(errs, errors.New(`Config.URL is empty: set it, for example to "redis://localhost:6379/0", or set Client`))
+		errs = append(errs, errors.New(`Config.URL is empty: set it, or REDSESSION_URL with ConfigFromEnv, for example to "redis://localhost:6379/0"; or set Client`))
 	case c.URL != "" && c.Client != nil:
 		errs = append(errs, errors.New("Config.URL and Config.Client are both set: set one of them"))
 	}
@@ -205,7 +205,7 @@ func (c Config) checkConnection() error {
 
 func (c Config) checkSecrets() error {
 	if len(c.Secrets) == 0 {
-		return errors.New("Config.Secrets is empty: make one secret with `openssl rand -base64 32` and give it to every server")
+		return errors.New("Config.Secrets is empty: make one secret with `openssl rand -base64 32` and give it to every server, with ConfigFromEnv as REDSESSION_SECRETS")
 	}
 	var errs []error
 	for i, s := range c.Secrets {

@@ -13,6 +13,7 @@ type EventKind string
 const (
 	EventCreated     EventKind = "created"      // an anonymous session was stored
 	EventLogin       EventKind = "login"        // a user logged in, or passed the second factor
+	EventPending     EventKind = "pending"      // a user's password was accepted, the second factor is missing
 	EventLogout      EventKind = "logout"       // a session ended at its user's wish
 	EventRotated     EventKind = "rotated"      // a session got a new id
 	EventRevoked     EventKind = "revoked"      // a session was ended by somebody else

@@ -10,9 +10,10 @@ import (
 // enlist stores a new record of a user's, and then enters it in the user's
 // index, in this order: an entry without a record is taken for dead. With a
 // limit it takes dead entries out first and returns the ids of the oldest logins
-// beyond it.
-func (m *Manager) enlist(ctx context.Context, at *stored, raw string, ttl time.Duration, limit int) ([]string, error) {
-	user := at.rec.User
+// beyond it. An entry that does not count is revoked with the others, and no
+// login to the limit. old is the id that this one replaces.
+func (m *Manager) enlist(ctx context.Context, at *stored, raw, old string, ttl time.Duration, counts bool, limit int) ([]string, error) {
+	user, score := at.rec.User, at.rec.Auth
 	if limit > 0 {
 		if err := m.prune(ctx, user, limit); err != nil {
 			return nil, err
@@ -21,12 +22,11 @@ func (m *Manager) enlist(ctx context.Context, at *stored, raw string, ttl time.D
 	if err := m.store.create(ctx, at.id, raw, ttl); err != nil {
 		return nil, err
 	}
-	score := at.rec.Auth
-	if at.rec.Pending {
+	if !counts {
 		score = -score
 	}
 	life := time.Duration(at.rec.Deadline-m.cfg.Now().Unix()) * time.Second
-	return m.store.enlist(ctx, user, at.id, score, life, limit)
+	return m.store.enlist(ctx, user, at.id, old, score, life, limit)
 }
 
 // prune takes entries of sessions that have ended out of user's index, if it is
@@ -42,7 +42,9 @@ func (m *Manager) prune(ctx context.Context, user string, limit int) error {
 	}
 	var dead []string
 	for i, head := range heads {
-		if isRecord, _ := record.Peek(head); !isRecord {
+		// A tombstone that leads on stands for its successor, whose entry
+		// does not count before this one is gone.
+		if isRecord, next := record.Peek(head); !isRecord && next == "" {
 			dead = append(dead, ids[i])
 		}
 	}
@@ -57,6 +59,18 @@ func (m *Manager) prune(ctx context.Context, user string, limit int) error {
 func (m *Manager) unlist(ctx context.Context, at *stored) {
 	if at.rec.User != "" {
 		_ = m.store.unlist(ctx, at.rec.User, at.id)
+	}
+}
+
+// relist lets the entry of a rotated session take the place of the old one. If
+// that fails, the session counts by the old one for as long as that leads on.
+func (m *Manager) relist(ctx context.Context, old, at *stored) {
+	switch {
+	case at.rec.User == "":
+	case at.rec.Pending:
+		m.unlist(ctx, old)
+	default:
+		_ = m.store.relist(ctx, at.rec.User, old.id, at.id, at.rec.Auth)
 	}
 }
 

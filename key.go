@@ -35,9 +35,24 @@ func (k Key[T]) Load(s *Session) (v T, ok bool, err error) {
 	}
 	if v, err = decodeValue[T](raw); err != nil {
 		var zero T
-		return zero, true, fmt.Errorf("redsession: decoding %q: %w", string(k), err)
+		return zero, true, k.failed("decoding", err)
 	}
 	return v, true, nil
+}
+
+// valueError is that a value of a session did not encode or decode. Its text
+// leaves the cause out, which may quote the value; errors.As finds it.
+type valueError struct {
+	what  string
+	cause error
+}
+
+func (e *valueError) Error() string { return fmt.Sprintf("%s failed (%T)", e.what, e.cause) }
+func (e *valueError) Unwrap() error { return e.cause }
+
+func (k Key[T]) failed(doing string, cause error) error {
+	var v T
+	return &valueError{fmt.Sprintf("redsession: %s %q as %T", doing, string(k), v), cause}
 }
 
 // Set keeps v, encoded now, so that later changes of what v points to are not
@@ -46,7 +61,7 @@ func (k Key[T]) Load(s *Session) (v T, ok bool, err error) {
 func (k Key[T]) Set(s *Session, v T) {
 	raw, err := encodeValue(v)
 	if err != nil {
-		s.fail(fmt.Errorf("redsession: encoding %q: %w", string(k), err))
+		s.fail(k.failed("encoding", err))
 		return
 	}
 	s.record(setOp(k.name(), raw))
@@ -62,12 +77,12 @@ func (k Key[T]) Update(s *Session, fn func(T) T) {
 		if raw != "" {
 			var err error
 			if old, err = decodeValue[T](raw); err != nil {
-				return "", fmt.Errorf("redsession: decoding %q to update it: %w", string(k), err)
+				return "", k.failed("decoding", err)
 			}
 		}
 		next, err := encodeValue(fn(old))
 		if err != nil {
-			return "", fmt.Errorf("redsession: encoding %q: %w", string(k), err)
+			return "", k.failed("encoding", err)
 		}
 		return next, nil
 	})
@@ -101,7 +116,7 @@ func (k Key[T]) Take(ctx context.Context, s *Session) (v T, ok bool, err error) 
 		return v, false, nil
 	}
 	if v, err = decodeValue[T](taken); err != nil {
-		return v, true, fmt.Errorf("redsession: decoding %q: %w", string(k), err)
+		return v, true, k.failed("decoding", err)
 	}
 	return v, true, nil
 }

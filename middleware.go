@@ -5,7 +5,6 @@ package redsession
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 )
 
@@ -40,10 +39,7 @@ type Manager struct {
 // error. Call Close when the program ends.
 func New(c Config) (*Manager, error) {
 	c = c.withDefaults()
-	if err := errors.Join(c.check()); err != nil {
-		return nil, fmt.Errorf("redsession: %w", err)
-	}
-	a, err := newAdmin(c)
+	a, err := newAdmin(c, c.check())
 	if err != nil {
 		return nil, err
 	}

@@ -201,11 +201,14 @@ func (c *commit) put(from *record.Record) (evicted []string, err error) {
 	if at.rec.User == "" {
 		err = c.m.store.create(c.ctx, at.id, raw, ttl)
 	} else {
-		limit := 0
-		if c.login && !at.rec.Pending {
+		counts, limit, old := c.login && !at.rec.Pending, 0, ""
+		if c.base != nil && c.base.rec.User == at.rec.User {
+			old = c.base.id
+		}
+		if counts {
 			limit = c.m.cfg.MaxPerUser
 		}
-		evicted, err = c.m.enlist(c.ctx, at, raw, ttl, limit)
+		evicted, err = c.m.enlist(c.ctx, at, raw, old, ttl, counts, limit)
 	}
 	if err != nil {
 		return nil, unavailable(err)
@@ -265,7 +268,11 @@ func (c *commit) logIn() error {
 	}
 	c.m.evict(c.ctx, c.result.rec.User, evicted)
 	c.cookie = cookieSet
-	c.emit(EventLogin)
+	if c.head.Pending {
+		c.emit(EventPending)
+	} else {
+		c.emit(EventLogin)
+	}
 	return nil
 }
 
@@ -322,17 +329,17 @@ func (c *commit) turn() error {
 		if _, err := c.put(old.rec); err != nil {
 			return err
 		}
-		life := min(c.result.rec.TTL(now), tombstoneLife)
+		life := min(time.Duration(old.rec.Deadline-now.Unix())*time.Second, tombstoneLife)
 		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), or(old.rec.Seen, seen), old.sid[:], c.next[:], c.result.id, now.Add(life).Unix())
 		if err != nil {
 			return fmt.Errorf("redsession: rotating: %w", err)
 		}
-		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), life)
+		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), min(life, old.rec.TTL(now)))
 		if err != nil {
 			return unavailable(err)
 		}
 		if swapped {
-			c.m.unlist(c.ctx, old)
+			c.m.relist(c.ctx, old, c.result)
 			c.emit(EventRotated)
 			return nil
 		}

@@ -93,6 +93,9 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 		if tomb.Expired(now) {
 			return foundNothing, nil
 		}
+		if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < record.TTL(now, tk.idle, tk.deadline) {
+			m.store.shorten(ctx, key, left)
+		}
 		if tomb.Next == "" {
 			return foundTombstone, nil
 		}

@@ -30,9 +30,26 @@ func publicID(s sid) string {
 // store speaks to Redis. It knows the keys and the commands, and nothing of
 // what sessions mean.
 type store struct {
-	client redis.UniversalClient
-	prefix string
-	pipes  sync.Pool // of redis.Pipeliner
+	client   redis.UniversalClient
+	prefix   string
+	heedless bool      // client reads on when a context is over
+	pipes    sync.Pool // of redis.Pipeliner
+}
+
+// ask lets fn ask Redis and returns its error, or that ctx is over: then what
+// fn fills must not be looked at, as it may still be running.
+func (st *store) ask(ctx context.Context, fn func() error) error {
+	if !st.heedless || ctx.Done() == nil {
+		return fn()
+	}
+	done := make(chan error, 1)
+	go func() { done <- fn() }() // ends within the client's own timeouts
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (st *store) key(id string) string { return st.prefix + id }
@@ -48,45 +65,59 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 	if !ok {
 		pipe = st.client.Pipeline()
 	}
-	_ = pipe.BatchProcess(ctx, get, expire)
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	st.pipes.Put(pipe)    // executed, it is empty again
-	raw, err = get.Result()
-	switch {
-	case err == nil:
-		return raw, expire.Err(), nil
-	case errors.Is(err, redis.Nil):
-		return "", nil, nil
-	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return notAString, nil, nil
+	err = st.ask(ctx, func() error {
+		_ = pipe.BatchProcess(ctx, get, expire)
+		_, _ = pipe.Exec(ctx) // each command has its own error
+		return get.Err()
+	})
+	if err == nil || isReply(err) {
+		st.pipes.Put(pipe) // executed, it is empty again
 	}
-	return "", nil, err
+	if err == nil {
+		return or(get.Val(), garbage), expire.Err(), nil
+	}
+	raw, err = absent(err)
+	return raw, nil, err
 }
 
-// notAString stands for a list, a hash and the like under a session's key: not
-// a record, and no reason to call Redis unavailable.
-const notAString = "not a string"
+// garbage stands for an empty string, a list, a hash and the like under a
+// session's key: no record, and neither nothing nor a failure of Redis.
+const garbage = "garbage"
 
-// get reads the value at id, "" if there is none.
-func (st *store) get(ctx context.Context, id string) (string, error) {
-	raw, err := st.client.Get(ctx, st.key(id)).Result()
+// absent sorts out the errors of a GET that are none.
+func absent(err error) (raw string, failed error) {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return "", nil
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return notAString, nil
+		return garbage, nil
 	}
-	return raw, err
+	return "", err
+}
+
+// shorten takes back what load has prolonged. If it fails, the key only takes
+// memory for longer: a tombstone has its deadline inside.
+func (st *store) shorten(ctx context.Context, key string, ttl time.Duration) {
+	_ = st.ask(ctx, func() error { return st.client.Expire(ctx, key, ttl).Err() })
+}
+
+// get reads the value at id, "" if there is none.
+func (st *store) get(ctx context.Context, id string) (string, error) {
+	get := redis.NewStringCmd(ctx, "get", st.key(id))
+	if err := st.ask(ctx, func() error { return st.client.Process(ctx, get) }); err != nil {
+		return absent(err)
+	}
+	return or(get.Val(), garbage), nil
 }
 
 // create stores a record under an id that nobody else knows yet.
 func (st *store) create(ctx context.Context, id, raw string, ttl time.Duration) error {
-	return st.client.SetEx(ctx, st.key(id), raw, ttl).Err()
+	return st.ask(ctx, func() error { return st.client.SetEx(ctx, st.key(id), raw, ttl).Err() })
 }
 
 // discard removes a record that nobody else knows.
 func (st *store) discard(ctx context.Context, id string) error {
-	return st.client.Del(ctx, st.key(id)).Err()
+	return st.ask(ctx, func() error { return st.client.Del(ctx, st.key(id)).Err() })
 }
 
 // once keeps go-redis from sending a command again after a lost reply: only
@@ -105,19 +136,29 @@ func newScript(src string) script {
 
 // run sends sc once.
 func (st *store) run(ctx context.Context, sc script, key string, args ...any) (any, error) {
-	cmd := redis.NewCmd(ctx, append([]any{"evalsha", sc.sha, 1, key}, args...)...)
-	err := st.client.Process(ctx, once{cmd})
-	if redis.HasErrorPrefix(err, "NOSCRIPT") { // a restart, or SCRIPT FLUSH
-		cmd = redis.NewCmd(ctx, append([]any{"eval", sc.src, 1, key}, args...)...)
-		_ = st.client.Process(ctx, once{cmd})
+	var reply any
+	err := st.ask(ctx, func() error {
+		cmd := redis.NewCmd(ctx, append([]any{"evalsha", sc.sha, 1, key}, args...)...)
+		err := st.client.Process(ctx, once{cmd})
+		if redis.HasErrorPrefix(err, "NOSCRIPT") { // a restart, or SCRIPT FLUSH
+			cmd = redis.NewCmd(ctx, append([]any{"eval", sc.src, 1, key}, args...)...)
+			err = st.client.Process(ctx, once{cmd})
+		}
+		reply = cmd.Val()
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return cmd.Result()
+	return reply, nil
 }
 
 // swapScript replaces a value whose revision is the expected one. Otherwise it
 // changes nothing and returns what is there.
 var swapScript = newScript(`
-if redis.call('GETRANGE', KEYS[1], 6, 13) == ARGV[1] then
+local rev = redis.pcall('GETRANGE', KEYS[1], 6, 13)
+if type(rev) == 'table' then return '' end
+if rev == ARGV[1] then
   redis.call('SETEX', KEYS[1], ARGV[3], ARGV[2])
   return 1
 end
@@ -136,13 +177,13 @@ func (st *store) swap(ctx context.Context, id, rev, raw string, ttl time.Duratio
 	lost := false
 	for try := 0; ; try++ {
 		reply, err := st.run(ctx, swapScript, key, rev, raw, int64(ttl/time.Second))
-		switch {
+		switch text, isText := reply.(string); {
 		case errors.Is(err, redis.Nil):
+			current = ""
+		case err == nil && !isText:
+			return true, "", nil
 		case err == nil:
-			current, _ = reply.(string)
-			if current == "" {
-				return true, "", nil
-			}
+			current = or(text, garbage)
 		case !maybeSent(err):
 			return false, "", err
 		default:
@@ -177,7 +218,8 @@ func ended(raw string) bool {
 // unless ARGV[3] is 1, since the successor has to be ended first. It returns
 // what it found.
 var endScript = newScript(`
-local found = redis.call('GET', KEYS[1])
+local found = redis.pcall('GET', KEYS[1])
+if type(found) == 'table' then found = '' end
 if not found then return false end
 if string.sub(found, 16, 21) == ',"z":"' and string.sub(found, 22, 22) ~= '"' and ARGV[3] ~= '1' then
   return found
@@ -204,7 +246,7 @@ func (st *store) end(ctx context.Context, id, tombstone string, life time.Durati
 		}
 		if err == nil {
 			found, _ := reply.(string)
-			return found, nil
+			return or(found, garbage), nil
 		}
 		if isReply(err) || pause(ctx, try) != nil {
 			return "", err

@@ -23,24 +23,27 @@ func (st *store) userKey(user string) string {
 
 // enlistScript adds ARGV[2] with the score ARGV[1] to the index, keeps the
 // index for ARGV[3] seconds at least, and returns the oldest ids beyond the
-// limit ARGV[4], if there is one, but never the new one. Half-open logins have
-// negative scores: they neither count nor are returned.
+// limit ARGV[4], if there is one, but never the new one. Half-open logins, and
+// new ids that a rotation has not led to yet, have negative scores: they neither
+// count nor are returned. Nor does ARGV[5], which the new one replaces.
 var enlistScript = newScript(`
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 if redis.call('TTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
 local limit, excess = tonumber(ARGV[4]), {}
 if limit == 0 then return excess end
 local over = redis.call('ZCOUNT', KEYS[1], 0, '+inf') - limit
+if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[5]) or -1) >= 0 then over = over - 1 end
 if over <= 0 then return excess end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, over + 1)) do
-  if id ~= ARGV[2] and #excess < over then excess[#excess + 1] = id end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, over + 2)) do
+  if id ~= ARGV[2] and id ~= ARGV[5] and #excess < over then excess[#excess + 1] = id end
 end
 return excess`)
 
-// enlist enters id in user's index and returns the ids that are too many.
-func (st *store) enlist(ctx context.Context, user, id string, score int64, life time.Duration, limit int) ([]string, error) {
+// enlist enters id in user's index, where it is going to replace old ("" for
+// none), and returns the ids that are too many.
+func (st *store) enlist(ctx context.Context, user, id, old string, score int64, life time.Duration, limit int) ([]string, error) {
 	for try := 0; ; try++ {
-		reply, err := st.run(ctx, enlistScript, st.userKey(user), score, id, int64(life/time.Second), limit)
+		reply, err := st.run(ctx, enlistScript, st.userKey(user), score, id, int64(life/time.Second), limit, old)
 		if err == nil {
 			list, _ := reply.([]any)
 			ids := make([]string, 0, len(list))
@@ -63,12 +66,40 @@ func (st *store) unlist(ctx context.Context, user string, ids ...string) error {
 	for i, id := range ids {
 		members[i] = id
 	}
-	return st.client.ZRem(ctx, st.userKey(user), members...).Err()
+	return st.ask(ctx, func() error { return st.client.ZRem(ctx, st.userKey(user), members...).Err() })
+}
+
+// relist puts id, which has been in user's index, in the place of old.
+func (st *store) relist(ctx context.Context, user, old, id string, score int64) error {
+	key := st.userKey(user)
+	return st.ask(ctx, func() error {
+		_, err := st.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			p.ZAddXX(ctx, key, redis.Z{Score: float64(score), Member: id})
+			p.ZRem(ctx, key, old)
+			return nil
+		})
+		return err
+	})
 }
 
 // listed returns the ids in user's index, the oldest login first.
 func (st *store) listed(ctx context.Context, user string) ([]string, error) {
-	return st.client.ZRange(ctx, st.userKey(user), 0, -1).Result()
+	list := redis.NewStringSliceCmd(ctx, "zrange", st.userKey(user), 0, -1)
+	if err := st.ask(ctx, func() error { return st.client.Process(ctx, list) }); err != nil {
+		return nil, err
+	}
+	return list.Val(), nil
+}
+
+// exec runs pipe, each command of which then has its own error.
+func (st *store) exec(ctx context.Context, pipe redis.Pipeliner) error {
+	return st.ask(ctx, func() error {
+		_, err := pipe.Exec(ctx)
+		if errors.Is(err, redis.Nil) || isReply(err) {
+			return nil
+		}
+		return err
+	})
 }
 
 // entry is what lies at an id and for how much longer.
@@ -88,12 +119,17 @@ func (st *store) entries(ctx context.Context, ids []string) ([]entry, error) {
 	for i, id := range ids {
 		gets[i], ttls[i] = pipe.Get(ctx, st.key(id)), pipe.PTTL(ctx, st.key(id))
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	if err := st.exec(ctx, pipe); err != nil {
+		return nil, err
+	}
 	found := make([]entry, len(ids))
 	for i, id := range ids {
 		raw, err := gets[i].Result()
 		if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			return nil, err
+		}
+		if err == nil {
+			raw = or(raw, garbage)
 		}
 		found[i] = entry{id: id, raw: raw, ttl: max(0, ttls[i].Val())}
 	}
@@ -111,7 +147,9 @@ func (st *store) heads(ctx context.Context, ids []string) ([]string, error) {
 	for i, id := range ids {
 		cmds[i] = pipe.GetRange(ctx, st.key(id), 0, record.HeadLen-1)
 	}
-	_, _ = pipe.Exec(ctx)
+	if err := st.exec(ctx, pipe); err != nil {
+		return nil, err
+	}
 	heads := make([]string, len(ids))
 	for i, cmd := range cmds {
 		head, err := cmd.Result()
@@ -171,6 +209,7 @@ var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`
 
 // isID tells whether s has the form of a public id.
 func isID(s string) bool {
-	_, err := base64.RawURLEncoding.DecodeString(s)
-	return len(s) == idLen && err == nil
+	return len(s) == idLen && !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
+	})
 }

@@ -27,10 +27,13 @@ func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
 	}
+	if u.User == nil && strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+		return nil, errors.New("has an @ behind the host: percent-encode / ? # and @ of the password; " + urlExamples)
+	}
 	scheme, kind, _ := strings.Cut(u.Scheme, "+")
 	secure := scheme == "rediss"
 	if scheme != "redis" && !secure && u.Scheme != "unix" || !slices.Contains([]string{"", "cluster", "sentinel"}, kind) {
-		return nil, fmt.Errorf("has the unknown scheme %q: %s", u.Scheme, urlExamples)
+		return nil, fmt.Errorf("scheme %q is unknown: %s", u.Scheme, urlExamples)
 	}
 	hosts, err := urlHosts(u, kind)
 	if err != nil {
@@ -110,7 +113,7 @@ func urlPath(u *url.URL, kind string) (master, database string, err error) {
 	if len(parts) == 1 {
 		database = parts[0]
 		if n, err := strconv.Atoi(database); err != nil || n < 0 {
-			return "", "", fmt.Errorf("has %q where the number of the database belongs: %s", database, urlExamples)
+			return "", "", errors.New("has something else where the number of the database belongs: " + urlExamples)
 		}
 	}
 	if kind == "cluster" && database != "" && database != "0" {
@@ -241,16 +244,15 @@ func failoverOptions(o *redis.Options, sentinels []string, master string) *redis
 	}
 }
 
-// boundedClient returns a view of the caller's client on which a context's
-// deadline bounds reads as well. It shares the connections.
-func boundedClient(client redis.UniversalClient, timeout time.Duration) redis.UniversalClient {
-	c, ok := client.(*redis.Client)
-	if !ok || c.Options().ContextTimeoutEnabled {
-		return client
+// heedsContext tells whether a context's deadline bounds what client reads.
+func heedsContext(client redis.UniversalClient) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
 	}
-	view := c.WithTimeout(timeout)
-	view.Options().ContextTimeoutEnabled = true
-	return view
+	return false
 }
 
 // place says where sessions are stored, for a log: no password.

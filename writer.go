@@ -19,7 +19,20 @@ type responseWriter struct {
 	outside  http.Header // what the headers were before the handler
 	begun    bool
 	hijacked bool
-	err      error // why the handler's response was dropped
+	err      error       // why the handler's response was dropped
+	lost     http.Header // what the handler sets then
+}
+
+// Header returns the headers of the response, and of none once that was dropped:
+// a trailer set later must not end up in the ErrorHandler's answer.
+func (w *responseWriter) Header() http.Header {
+	if w.err == nil {
+		return w.ResponseWriter.Header()
+	}
+	if w.lost == nil {
+		w.lost = make(http.Header)
+	}
+	return w.lost
 }
 
 // serve runs next and then commits what is left.
@@ -65,7 +78,7 @@ func (w *responseWriter) begin() error {
 	s.mu.Lock()
 	s.sent = true // the answer is not the handler's any more
 	s.mu.Unlock()
-	h := w.Header()
+	h := w.ResponseWriter.Header()
 	clear(h)
 	for k, v := range w.outside {
 		h[k] = v
@@ -129,8 +142,8 @@ func (w *responseWriter) failLate(err error) {
 	}
 }
 
-// abandon is for a handler that panicked: nothing is committed but a logout,
-// which its user wants in any case.
+// abandon is for a handler that panicked: nothing more is committed but a
+// logout, which its user wants in any case.
 func (w *responseWriter) abandon() {
 	s := w.session
 	s.mu.Lock()
@@ -139,9 +152,6 @@ func (w *responseWriter) abandon() {
 	s.fields, s.parsed, s.head = nil, logout, s.m.anonymous()
 	s.keepID = true
 	s.mu.Unlock()
-	if !logout {
-		return
-	}
 	if err := s.commit(w.request.Context()); err != nil && !errors.Is(err, ErrHeadersSent) {
 		s.m.emit(w.request.Context(), Event{Kind: EventFailed, Err: err, RemoteAddr: s.remoteAddr()})
 		return

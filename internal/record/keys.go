@@ -102,6 +102,10 @@ const (
 	tokenLen  = 22 // in base64url
 )
 
+// strict refuses a last character whose spare bits are not zero: a token has one
+// form.
+var strict = base64.RawURLEncoding.Strict()
+
 func (k *Keys) token(key, body string) string {
 	var sum [sha256.Size]byte
 	return base64.RawURLEncoding.EncodeToString(k.seal.sum(sum[:0], key, body)[:sealBytes])
@@ -110,7 +114,7 @@ func (k *Keys) token(key, body string) string {
 // verify finds the keys that sealed body under key, and nil when none did.
 func (r Ring) verify(key, body, token string) *Keys {
 	var claimed [sealBytes + 2]byte // the decoder wants room for whole quanta
-	if n, err := base64.RawURLEncoding.Decode(claimed[:], []byte(token)); err != nil || n != sealBytes {
+	if n, err := strict.Decode(claimed[:], []byte(token)); err != nil || n != sealBytes {
 		return nil
 	}
 	for _, k := range r {

@@ -145,7 +145,7 @@ type member struct {
 	flag       *bool
 }
 
-func (r *Record) members() [16]member {
+func (r *Record) members() [15]member {
 	return [...]member{
 		{name: "c", num: &r.Created},
 		{name: "a", num: &r.Auth},
@@ -162,7 +162,6 @@ func (r *Record) members() [16]member {
 		{name: "r", text: &r.RemoteAddr, what: "remote address"},
 		{name: "g", text: &r.UserAgent, what: "user agent"},
 		{name: "m", text: &r.Source, what: "source"},
-		{},
 	}
 }
 
