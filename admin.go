@@ -22,6 +22,7 @@ type Admin struct {
 	store *store
 	own   redis.UniversalClient // closed by us; nil if the client is the caller's
 	count counters
+	onEnd func(id string) // called for each session that ends; may be nil
 }
 
 // NewAdmin returns the administration alone, for an operator's tool. It needs

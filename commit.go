@@ -13,18 +13,19 @@ import (
 // the session, so that other goroutines can go on changing that.
 type commit struct {
 	changes
-	s      *Session
-	m      *Manager
-	ctx    context.Context
-	sent   bool
-	due    bool           // a timed rotation is
-	base   *stored        // what the changes go on top of
-	merged bool           // base is not what the handler saw
-	fields []record.Field // what the handler saw
-	head   record.Record  // of the record that a login, logout or first write creates
-	next   sid            // of that record
-	result *stored        // what is stored now; nil if that is as before
-	cookie cookieAction
+	s          *Session
+	m          *Manager
+	ctx        context.Context
+	sent       bool
+	due        bool           // a timed rotation is
+	fromMemory bool           // base is from memory, as Redis is away
+	base       *stored        // what the changes go on top of
+	merged     bool           // base is not what the handler saw
+	fields     []record.Field // what the handler saw
+	head       record.Record  // of the record that a login, logout or first write creates
+	next       sid            // of that record
+	result     *stored        // what is stored now; nil if that is as before
+	cookie     cookieAction
 }
 
 // commit brings the pending changes to Redis and returns nil once they are
@@ -45,6 +46,9 @@ func (s *Session) commit(ctx context.Context) error {
 	}()
 	err = c.run()
 	returned = true
+	if errors.Is(err, ErrUnavailable) && !errors.Is(err, errStamp) {
+		err = c.postpone(err)
+	}
 	if err != nil && !c.any() && !errors.Is(err, ErrHeadersSent) {
 		c.result, c.cookie, err = nil, s.cookie, nil // bookkeeping that the next hit does again
 	}
@@ -69,7 +73,7 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 	}
 	defer s.mu.Unlock()
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && s.m.rotationDue(s.base.rec, s.m.cfg.Now())
+	due := s.base != nil && !s.sent && !s.keepID && !s.memory && s.m.rotationDue(s.base.rec, s.m.cfg.Now())
 	if !p.any() && !due && p.seen == 0 && p.stamp == "" {
 		return nil, waited
 	}
@@ -82,7 +86,7 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 		s.forget()
 		return nil, err
 	}
-	c := &commit{changes: *p, s: s, m: s.m, sent: s.sent, due: due, base: s.base, merged: s.stale, head: s.head, cookie: s.cookie}
+	c := &commit{changes: *p, s: s, m: s.m, sent: s.sent, due: due, fromMemory: s.memory, base: s.base, merged: s.stale, head: s.head, cookie: s.cookie}
 	if len(p.ops) > 0 || p.fresh || first {
 		c.fields = s.view()
 	}
@@ -146,6 +150,7 @@ func (s *Session) finish(c *commit, err error) {
 	}
 	if err == nil {
 		s.cookie = c.cookie
+		s.memory = c.fromMemory
 	}
 	if !changed {
 		s.forget()
@@ -160,6 +165,8 @@ func (s *Session) finish(c *commit, err error) {
 
 func (c *commit) run() error {
 	switch {
+	case c.fromMemory:
+		return unavailable(errDown)
 	case c.logout:
 		return c.logOut()
 	case c.fresh:
@@ -191,6 +198,7 @@ func (c *commit) write() error {
 		}
 		if swapped {
 			c.result = &stored{c.base.sid, c.base.id, rec}
+			c.m.memory.confirm(c.base.id, raw)
 			c.m.count.commits.Add(1)
 			return nil
 		}

@@ -132,6 +132,7 @@ const (
 	defaultRotateEvery  = 3 * time.Hour
 	defaultRotateGrace  = time.Minute
 	defaultMaxBytes     = 64 << 10
+	defaultMaxStale     = 5 * time.Minute
 	defaultRedisTimeout = 500 * time.Millisecond
 	minSecretLen        = 32 // 256 bits, the strength of the HMAC that they key
 )
@@ -145,6 +146,7 @@ func (c Config) withDefaults() Config {
 	c.RotateEvery = or(c.RotateEvery, defaultRotateEvery)
 	c.RotateGrace = or(c.RotateGrace, defaultRotateGrace)
 	c.MaxBytes = or(c.MaxBytes, defaultMaxBytes)
+	c.OutageMaxStale = or(c.OutageMaxStale, defaultMaxStale)
 	c.RedisTimeout = or(c.RedisTimeout, defaultRedisTimeout)
 	c.Logger = or(c.Logger, slog.Default())
 	c.Cookie = c.Cookie.withDefaults()
@@ -179,9 +181,6 @@ func (c Config) checkBuilt() error {
 	var errs []error
 	if len(c.Adopt) > 0 {
 		errs = append(errs, errors.New("Config.Adopt is not supported yet: leave it empty"))
-	}
-	if c.OutageMaxStale != 0 {
-		errs = append(errs, errors.New("Config.OutageMaxStale is not supported yet, as sessions are not served from memory: leave it 0"))
 	}
 	return errors.Join(errs...)
 }
@@ -227,6 +226,7 @@ func (c Config) checkTimes() error {
 		{"AnonymousTimeout", c.AnonymousTimeout, time.Second},
 		{"AbsoluteTimeout", c.AbsoluteTimeout, time.Second},
 		{"RotateGrace", c.RotateGrace, time.Second},
+		{"OutageMaxStale", c.OutageMaxStale, time.Second},
 		{"RedisTimeout", c.RedisTimeout, time.Millisecond},
 	} {
 		if f.value < f.least {

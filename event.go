@@ -66,11 +66,16 @@ type Stats struct {
 	Gone         uint64 // changes refused because their session had ended
 	Failed       uint64 // loads and commits answered with an error
 	ExpireFailed uint64 // hits whose EXPIRE Redis refused
+	Degraded     uint64 // loads served from memory
+	Postponed    uint64 // commits kept in memory
+	Dropped      uint64 // postponed changes that could not be kept; see the events
+	Outages      uint64
 }
 
 type counters struct {
 	hits, misses, refused, created, logins, logouts, rotated, revoked, expired atomic.Uint64
 	replayed, commits, conflicts, gone, failed, expireFailed                   atomic.Uint64
+	degraded, postponed, dropped, outages                                      atomic.Uint64
 }
 
 // Stats returns the counters. It is safe for concurrent use.
@@ -81,6 +86,7 @@ func (m *Manager) Stats() Stats {
 		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Revoked: c.revoked.Load(),
 		Expired: c.expired.Load(), Replayed: c.replayed.Load(), Commits: c.commits.Load(), Conflicts: c.conflicts.Load(),
 		Gone: c.gone.Load(), Failed: c.failed.Load(), ExpireFailed: c.expireFailed.Load(),
+		Degraded: c.degraded.Load(), Postponed: c.postponed.Load(), Dropped: c.dropped.Load(), Outages: c.outages.Load(),
 	}
 }
 
@@ -129,6 +135,8 @@ func (a *Admin) counter(k EventKind) *atomic.Uint64 {
 		return &c.replayed
 	case EventFailed:
 		return &c.failed
+	case EventOutageBegan:
+		return &c.outages
 	}
 	return nil
 }

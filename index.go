@@ -99,6 +99,9 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 	if tombstone {
 		tomb = record.NewTombstone(a.cfg.Now(), a.cfg.RotateGrace).Encode(a.ring, a.store.key(id))
 	}
+	if a.onEnd != nil {
+		a.onEnd(id)
+	}
 	found, err := a.store.end(ctx, id, tomb, a.cfg.RotateGrace, hops == 0)
 	if err != nil || found == "" {
 		return nil, err

@@ -32,6 +32,8 @@ type Manager struct {
 	*Admin
 	transport *transport
 	streams   streams
+	breakers  *breakers
+	memory    *memory
 }
 
 // New returns a Manager. It reports every mistake in c at once. It asks Redis
@@ -44,6 +46,10 @@ func New(c Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{Admin: a, transport: newTransport(c, a.ring)}
+	m.breakers = newBreakers(m.store.client, c.RedisTimeout, m.outageChanged)
+	m.store.guard = m.breakers
+	m.memory = newMemory(m)
+	m.onEnd = m.memory.ended
 	m.streams.admin, m.streams.poll = a, streamPoll
 	ctx, cancel := m.bounded(context.Background())
 	defer cancel()
@@ -56,11 +62,14 @@ func New(c Config) (*Manager, error) {
 	return m, nil
 }
 
-// Close stops background work and closes the connections that New opened. A
-// client passed in Config.Client stays open.
+// Close stops background work, brings to Redis what an outage left pending, for
+// at most 5 seconds, and closes the connections that New opened. It says what it
+// could not keep. A client passed in Config.Client stays open.
 func (m *Manager) Close() error {
 	m.streams.close()
-	return m.Admin.Close()
+	err := m.memory.close()
+	m.breakers.close()
+	return errors.Join(err, m.Admin.Close())
 }
 
 // exchange is one request and its response: all that they need, allocated once.

@@ -214,6 +214,7 @@ func (c *commit) put(from *record.Record) (evicted []string, err error) {
 		return nil, unavailable(err)
 	}
 	c.result, c.cookie = at, cookieSet
+	c.m.memory.confirm(at.id, raw)
 	return evicted, nil
 }
 
@@ -225,6 +226,7 @@ func (c *commit) withdraw() {
 	// If this fails, a record stays whose SID nobody has; it ends by itself.
 	_ = c.m.store.discard(c.ctx, c.result.id)
 	c.m.unlist(c.ctx, c.result)
+	c.m.memory.purge(c.result.id)
 	c.result, c.cookie = nil, c.s.cookie
 }
 
@@ -263,7 +265,8 @@ func (c *commit) logIn() error {
 			return err
 		}
 	}
-	if c.base != nil && c.base.rec.User != "" {
+	if c.base != nil {
+		c.m.memory.ended(c.base.id)
 		c.m.unlist(c.ctx, c.base)
 	}
 	c.m.evict(c.ctx, c.result.rec.User, evicted)
@@ -284,7 +287,7 @@ func (c *commit) stampHead() error {
 	}
 	stamp, err := c.m.cfg.UserStamp(c.s.r.Context(), c.head.User)
 	if err != nil {
-		return unavailable(fmt.Errorf("asking for the user's stamp: %w", err))
+		return unavailable(fmt.Errorf("%w: %w", errStamp, err))
 	}
 	c.head.Stamp = c.m.ring[0].Stamp(c.head.User, stamp)
 	return nil
@@ -339,6 +342,7 @@ func (c *commit) turn() error {
 			return unavailable(err)
 		}
 		if swapped {
+			c.m.memory.purge(old.id)
 			c.m.relist(c.ctx, old, c.result)
 			c.emit(EventRotated)
 			return nil

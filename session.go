@@ -32,6 +32,8 @@ type Session struct {
 	keepID  bool
 	read    bool // the handler looked at the session
 	sent    bool // the headers have left
+	memory  bool // base comes from this process's memory
+	replay  bool // this is a replay of what was postponed
 	cookie  cookieAction
 	stream  context.Context // of Context, once it was asked for
 }
@@ -197,8 +199,12 @@ func (s *Session) Keys() []string {
 }
 
 // Degraded tells whether the session comes from this process's memory because
-// Redis cannot be reached.
-func (s *Session) Degraded() bool { return false }
+// Redis cannot be reached. Changes are then kept in memory until it can be.
+func (s *Session) Degraded() bool {
+	s.lock()
+	defer s.mu.Unlock()
+	return s.memory
+}
 
 // Clear removes every value. The login, and flashes not yet shown, stay.
 func (s *Session) Clear() { s.record(record.Op{Kind: record.Clear, Keep: flashKey}) }

@@ -2,11 +2,15 @@ package redsession
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
 )
+
+// errStamp is that Config.UserStamp failed: no matter of Redis.
+var errStamp = errors.New("asking for the user's stamp")
 
 // finding is what a ticket turned out to be.
 type finding int
@@ -39,7 +43,9 @@ func (s *Session) load(ctx context.Context) error {
 		for _, tk := range s.came.tickets[:s.came.n] {
 			f, err := s.lookUp(bounded, tk)
 			if err != nil {
-				return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
+				if f, err = s.recall(tk, err); err != nil {
+					return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
+				}
 			}
 			if f == foundLive {
 				m.count.hits.Add(1)
@@ -62,11 +68,41 @@ func (a *Admin) bounded(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(context.WithoutCancel(ctx), a.cfg.RedisTimeout)
 }
 
+// recall goes on from what this process knows of the session of tk, as err says
+// that Redis cannot tell.
+func (s *Session) recall(tk ticket, err error) (finding, error) {
+	if errors.Is(err, errStamp) {
+		return foundNothing, err
+	}
+	at, ok := s.m.memory.recall(tk)
+	if !ok {
+		return foundNothing, err
+	}
+	if at.rec.User != "" && s.m.cfg.UserStamp != nil {
+		ok, err := s.checkStamp(at.rec)
+		if err != nil {
+			return foundNothing, err
+		}
+		if !ok {
+			return foundRefused, nil
+		}
+	}
+	s.use(at)
+	s.pending.stamp, s.memory = "", true
+	return foundLive, nil
+}
+
 // lookUp asks Redis for the session of tk, over the tombstones of timed
 // rotations, and goes on from it if it lives.
 func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 	m, now := s.m, s.m.cfg.Now()
 	at := &stored{sid: tk.sid, id: publicID(tk.sid)}
+	if m.memory.blocked(at.id) {
+		return foundTombstone, nil
+	}
+	if err := m.memory.flush(ctx, at.id); err != nil {
+		return foundNothing, err
+	}
 	for hop := range maxHops {
 		key := m.store.key(at.id)
 		raw, touchErr, err := m.store.load(ctx, key, record.TTL(now, tk.idle, tk.deadline))
@@ -77,6 +113,7 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 			m.count.expireFailed.Add(1)
 		}
 		if raw == "" {
+			m.memory.purge(at.id)
 			return foundNothing, nil
 		}
 		rec, tomb, err := record.Open(m.ring, key, raw)
@@ -88,8 +125,13 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 		}
 		if rec != nil {
 			at.rec = rec
-			return s.admit(ctx, at, hop > 0)
+			f, err := s.admit(ctx, at, hop > 0)
+			if f == foundLive {
+				m.memory.confirm(at.id, raw)
+			}
+			return f, err
 		}
+		m.memory.purge(at.id)
 		if tomb.Expired(now) {
 			return foundNothing, nil
 		}
@@ -130,7 +172,7 @@ func (s *Session) admit(ctx context.Context, at *stored, followed bool) (finding
 	if at.rec.User != "" && m.cfg.UserStamp != nil {
 		ok, err := s.checkStamp(at.rec)
 		if err != nil {
-			return foundNothing, fmt.Errorf("asking for the user's stamp: %w", err)
+			return foundNothing, err
 		}
 		if !ok {
 			if _, err := m.endSession(ctx, at.id, false); err == nil {
@@ -154,7 +196,7 @@ func (s *Session) admit(ctx context.Context, at *stored, followed bool) (finding
 func (s *Session) checkStamp(rec *record.Record) (bool, error) {
 	stamp, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: %w", errStamp, err)
 	}
 	newest := s.m.ring[0].Stamp(rec.User, stamp)
 	if rec.Stamp == newest {

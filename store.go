@@ -34,21 +34,34 @@ type store struct {
 	prefix   string
 	heedless bool      // client reads on when a context is over
 	pipes    sync.Pool // of redis.Pipeliner
+	guard    *breakers // nil for an Admin alone, whose callers wait as long as they like
 }
 
-// ask lets fn ask Redis and returns its error, or that ctx is over: then what
-// fn fills must not be looked at, as it may still be running.
-func (st *store) ask(ctx context.Context, fn func() error) error {
-	if !st.heedless || ctx.Done() == nil {
+// ask lets fn ask Redis about key, unless its primary is known to be away, and
+// returns the error. Once ctx is over, what fn fills must not be looked at: fn
+// may still be running.
+func (st *store) ask(ctx context.Context, key string, fn func() error) error {
+	if st.heedless && ctx.Done() != nil {
+		fn = inTime(ctx, fn)
+	}
+	if st.guard == nil {
 		return fn()
 	}
-	done := make(chan error, 1)
-	go func() { done <- fn() }() // ends within the client's own timeouts
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	return st.guard.ask(ctx, key, fn)
+}
+
+// inTime makes fn return when ctx is over, though it goes on behind the scenes
+// until the client's own timeouts end it.
+func inTime(ctx context.Context, fn func() error) func() error {
+	return func() error {
+		done := make(chan error, 1)
+		go func() { done <- fn() }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
@@ -65,7 +78,7 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 	if !ok {
 		pipe = st.client.Pipeline()
 	}
-	err = st.ask(ctx, func() error {
+	err = st.ask(ctx, key, func() error {
 		_ = pipe.BatchProcess(ctx, get, expire)
 		_, _ = pipe.Exec(ctx) // each command has its own error
 		return get.Err()
@@ -98,13 +111,13 @@ func absent(err error) (raw string, failed error) {
 // shorten takes back what load has prolonged. If it fails, the key only takes
 // memory for longer: a tombstone has its deadline inside.
 func (st *store) shorten(ctx context.Context, key string, ttl time.Duration) {
-	_ = st.ask(ctx, func() error { return st.client.Expire(ctx, key, ttl).Err() })
+	_ = st.ask(ctx, key, func() error { return st.client.Expire(ctx, key, ttl).Err() })
 }
 
 // get reads the value at id, "" if there is none.
 func (st *store) get(ctx context.Context, id string) (string, error) {
 	get := redis.NewStringCmd(ctx, "get", st.key(id))
-	if err := st.ask(ctx, func() error { return st.client.Process(ctx, get) }); err != nil {
+	if err := st.ask(ctx, st.key(id), func() error { return st.client.Process(ctx, get) }); err != nil {
 		return absent(err)
 	}
 	return or(get.Val(), garbage), nil
@@ -112,12 +125,12 @@ func (st *store) get(ctx context.Context, id string) (string, error) {
 
 // create stores a record under an id that nobody else knows yet.
 func (st *store) create(ctx context.Context, id, raw string, ttl time.Duration) error {
-	return st.ask(ctx, func() error { return st.client.SetEx(ctx, st.key(id), raw, ttl).Err() })
+	return st.ask(ctx, st.key(id), func() error { return st.client.SetEx(ctx, st.key(id), raw, ttl).Err() })
 }
 
 // discard removes a record that nobody else knows.
 func (st *store) discard(ctx context.Context, id string) error {
-	return st.ask(ctx, func() error { return st.client.Del(ctx, st.key(id)).Err() })
+	return st.ask(ctx, st.key(id), func() error { return st.client.Del(ctx, st.key(id)).Err() })
 }
 
 // once keeps go-redis from sending a command again after a lost reply: only
@@ -137,7 +150,7 @@ func newScript(src string) script {
 // run sends sc once.
 func (st *store) run(ctx context.Context, sc script, key string, args ...any) (any, error) {
 	var reply any
-	err := st.ask(ctx, func() error {
+	err := st.ask(ctx, key, func() error {
 		cmd := redis.NewCmd(ctx, append([]any{"evalsha", sc.sha, 1, key}, args...)...)
 		err := st.client.Process(ctx, once{cmd})
 		if redis.HasErrorPrefix(err, "NOSCRIPT") { // a restart, or SCRIPT FLUSH
@@ -264,7 +277,10 @@ func isReply(err error) bool {
 // back. An error that Redis answered, or a dial that failed, says no.
 func maybeSent(err error) bool {
 	var op *net.OpError
-	return !isReply(err) && !errors.Is(err, redis.ErrPoolTimeout) && !errors.Is(err, redis.ErrClosed) &&
+	if errors.Is(err, errUnsettled) {
+		return true
+	}
+	return !isReply(err) && !errors.Is(err, errDown) && !errors.Is(err, redis.ErrPoolTimeout) && !errors.Is(err, redis.ErrClosed) &&
 		(!errors.As(err, &op) || op.Op != "dial")
 }
 

@@ -66,13 +66,13 @@ func (st *store) unlist(ctx context.Context, user string, ids ...string) error {
 	for i, id := range ids {
 		members[i] = id
 	}
-	return st.ask(ctx, func() error { return st.client.ZRem(ctx, st.userKey(user), members...).Err() })
+	return st.ask(ctx, st.userKey(user), func() error { return st.client.ZRem(ctx, st.userKey(user), members...).Err() })
 }
 
 // relist puts id, which has been in user's index, in the place of old.
 func (st *store) relist(ctx context.Context, user, old, id string, score int64) error {
 	key := st.userKey(user)
-	return st.ask(ctx, func() error {
+	return st.ask(ctx, key, func() error {
 		_, err := st.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			p.ZAddXX(ctx, key, redis.Z{Score: float64(score), Member: id})
 			p.ZRem(ctx, key, old)
@@ -85,7 +85,7 @@ func (st *store) relist(ctx context.Context, user, old, id string, score int64) 
 // listed returns the ids in user's index, the oldest login first.
 func (st *store) listed(ctx context.Context, user string) ([]string, error) {
 	list := redis.NewStringSliceCmd(ctx, "zrange", st.userKey(user), 0, -1)
-	if err := st.ask(ctx, func() error { return st.client.Process(ctx, list) }); err != nil {
+	if err := st.ask(ctx, st.userKey(user), func() error { return st.client.Process(ctx, list) }); err != nil {
 		return nil, err
 	}
 	return list.Val(), nil
@@ -93,13 +93,17 @@ func (st *store) listed(ctx context.Context, user string) ([]string, error) {
 
 // exec runs pipe, each command of which then has its own error.
 func (st *store) exec(ctx context.Context, pipe redis.Pipeliner) error {
-	return st.ask(ctx, func() error {
+	run := func() error {
 		_, err := pipe.Exec(ctx)
 		if errors.Is(err, redis.Nil) || isReply(err) {
 			return nil
 		}
 		return err
-	})
+	}
+	if st.heedless && ctx.Done() != nil {
+		run = inTime(ctx, run)
+	}
+	return run()
 }
 
 // entry is what lies at an id and for how much longer.

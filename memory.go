@@ -1,0 +1,146 @@
+package redsession
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/redsession/redsession/internal/record"
+)
+
+// What a process remembers for an outage, at the most.
+const (
+	maxKnown      = 1 << 16
+	maxKnownBytes = 64 << 20
+	maxPostponed  = 16 << 20               // bytes of changes
+	maxEndings    = 1 << 17                // sessions to be ended once Redis is back
+	endAgainFor   = time.Minute            // a failover loses what was written shortly before
+	flushEvery    = 200 * time.Millisecond // while something is postponed
+	closeWithin   = 5 * time.Second
+)
+
+// memory is what this process remembers of sessions, so that it can serve the
+// ones it knows while Redis is away, and make up for it afterwards.
+type memory struct {
+	m *Manager
+
+	mu        sync.Mutex // guards what follows
+	known     *simplelru.LRU[string, knownSession]
+	bytes     int // of known
+	postponed map[string]*postponed
+	held      int                  // bytes of postponed
+	recent    map[string]time.Time // sessions that ended lately
+	flushing  bool
+	closed    bool
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+
+	some atomic.Bool // something is postponed
+}
+
+// knownSession is a record as Redis confirmed it, with what was postponed since.
+type knownSession struct {
+	raw string
+	at  time.Time // when Redis confirmed it
+}
+
+// postponed is what is to be done to a session once Redis is back.
+type postponed struct {
+	at      *stored // as Redis confirmed it
+	ops     []record.Op
+	size    int
+	ended   bool
+	cleared int           // how often the changes were dropped
+	busy    chan struct{} // closed when the flush under way ends; nil if there is none
+}
+
+func newMemory(m *Manager) *memory {
+	k := &memory{m: m, postponed: make(map[string]*postponed), recent: make(map[string]time.Time)}
+	k.known, _ = simplelru.NewLRU(maxKnown, func(_ string, s knownSession) { k.bytes -= len(s.raw) }) // the size is positive
+	return k
+}
+
+// confirm remembers what Redis has at id.
+func (k *memory) confirm(id, raw string) {
+	if k.m.cfg.Outage != ServeKnown {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.put(id, knownSession{raw, k.m.cfg.Now()})
+}
+
+func (k *memory) put(id string, s knownSession) {
+	if old, ok := k.known.Peek(id); ok {
+		k.bytes -= len(old.raw)
+	}
+	k.bytes += len(s.raw)
+	k.known.Add(id, s)
+	for k.bytes > maxKnownBytes {
+		k.known.RemoveOldest()
+	}
+}
+
+// purge forgets what lay at id: it ended, or goes on under another id.
+func (k *memory) purge(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.purgeLocked(id)
+}
+
+func (k *memory) purgeLocked(id string) {
+	k.known.Remove(id)
+	if p := k.postponed[id]; p != nil {
+		k.clearLocked(p)
+	}
+}
+
+// clearLocked drops the changes of p, as their session has ended.
+func (k *memory) clearLocked(p *postponed) {
+	k.held -= p.size
+	p.ops, p.size = nil, 0
+	p.cleared++
+}
+
+// ended forgets a session that has ended, and remembers for a while that it did.
+func (k *memory) ended(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.purgeLocked(id)
+	if len(k.recent) >= maxEndings {
+		k.sweepLocked()
+	}
+	if len(k.recent) < maxEndings {
+		k.recent[id] = k.m.cfg.Now()
+	}
+}
+
+// sweepLocked forgets endings that no failover can undo any more.
+func (k *memory) sweepLocked() {
+	now := k.m.cfg.Now()
+	maps.DeleteFunc(k.recent, func(_ string, at time.Time) bool { return now.Sub(at) > endAgainFor })
+}
+
+// recall returns the last-known session of tk, if it may be served.
+func (k *memory) recall(tk ticket) (*stored, bool) {
+	if k.m.cfg.Outage != ServeKnown {
+		return nil, false
+	}
+	at, now := &stored{sid: tk.sid, id: publicID(tk.sid)}, k.m.cfg.Now()
+	k.mu.Lock()
+	s, ok := k.known.Get(at.id)
+	k.mu.Unlock()
+	if !ok || now.Sub(s.at) > k.m.cfg.OutageMaxStale {
+		return nil, false
+	}
+	rec, _, err := record.Open(k.m.ring, k.m.store.key(at.id), s.raw)
+	if err != nil || rec == nil || rec.TTL(now) <= 0 || now.Sub(s.at) > time.Duration(rec.Idle)*time.Second {
+		return nil, false
+	}
+	at.rec = rec
+	return at, true
+}
