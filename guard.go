@@ -51,7 +51,8 @@ func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
 
 // RevokeOthers ends all sessions of the user of s but s itself, and returns how
 // many. It commits the pending changes of s first, so that after a change of
-// the password Login can seal s anew. It returns 0 if nobody has logged in.
+// the password Login can seal s anew. It returns 0 if nobody has
+// logged in, all factors included.
 func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if err := s.Save(ctx); err != nil {
 		return 0, err
@@ -59,7 +60,7 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	s.lock()
 	base := s.base
 	s.mu.Unlock()
-	if base == nil || base.rec.User == "" {
+	if base == nil || !base.rec.LoggedIn() {
 		return 0, nil
 	}
 	own := origin(base)
@@ -98,7 +99,7 @@ func (s *Session) CSRFToken() string {
 // VerifyCSRF tells whether token came from CSRFToken of this session, in
 // constant time.
 func (s *Session) VerifyCSRF(token string) bool {
-	b, err := base64.RawURLEncoding.DecodeString(token)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(b) != 2*csrfLen {
 		return false
 	}
