@@ -79,11 +79,11 @@ type Info struct {
 
 // info describes what lies in e. It reports false for a tombstone, for nothing,
 // and for what does not verify.
-func (a *Admin) info(e entry) (Info, *record.Record, bool) {
+func (a *Admin) info(e entry) (Info, bool) {
 	rec, err := a.open(e)
 	now := a.cfg.Now()
 	if err != nil || rec == nil || rec.TTL(now) <= 0 {
-		return Info{}, nil, false
+		return Info{}, false
 	}
 	// What the TTL tells is too early where the deadline cut it short.
 	seen := now.Add(e.ttl - time.Duration(rec.Idle)*time.Second)
@@ -100,7 +100,7 @@ func (a *Admin) info(e entry) (Info, *record.Record, bool) {
 	if rec.LoggedIn() {
 		i.UserID = rec.User
 	}
-	return i, rec, true
+	return i, true
 }
 
 // open decodes a record, and checks it if there are secrets. A tombstone, or
@@ -134,7 +134,7 @@ func (a *Admin) All(ctx context.Context) iter.Seq2[Info, error] {
 				return false
 			}
 			for _, e := range found {
-				if i, _, ok := a.info(e); ok && !yield(i, nil) {
+				if i, ok := a.info(e); ok && !yield(i, nil) {
 					stopped = true
 					return false
 				}
@@ -173,11 +173,10 @@ func (a *Admin) Count(ctx context.Context) (int, error) {
 // first. Entries of sessions that have ended are removed from the index.
 func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
 	var infos []Info
-	err := a.each(ctx, user, func(e entry, rec *record.Record) error {
-		if i, _, ok := a.info(e); ok && i.UserID == user {
+	err := a.each(ctx, user, func(e entry, rec *record.Record) {
+		if i, ok := a.info(e); ok && i.UserID == user {
 			infos = append(infos, i)
 		}
-		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("redsession: listing the user's sessions: %w: %w", ErrUnavailable, err)
@@ -189,25 +188,25 @@ func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
 // each calls fn with each session in user's index, half-open ones included, and
 // takes entries of dead ones out. The record comes before its entry, so an
 // entry without a record is dead.
-func (a *Admin) each(ctx context.Context, user string, fn func(entry, *record.Record) error) error {
-	ids, err := a.store.listed(ctx, user)
-	if err != nil {
-		return err
-	}
-	found, err := a.store.entries(ctx, ids)
+func (a *Admin) each(ctx context.Context, user string, fn func(entry, *record.Record)) error {
+	ids, err := a.store.listed(ctx, user, 0)
 	if err != nil {
 		return err
 	}
 	var dead []string
-	for _, e := range found {
-		rec, err := a.open(e)
-		switch {
-		case rec != nil && err == nil && rec.User == user:
-			if err := fn(e, rec); err != nil {
-				return err
+	for ids := range slices.Chunk(ids, page) {
+		found, err := a.store.entries(ctx, ids)
+		if err != nil {
+			return err
+		}
+		for _, e := range found {
+			rec, err := a.open(e)
+			switch {
+			case rec != nil && err == nil && rec.User == user:
+				fn(e, rec)
+			case e.raw == "":
+				dead = append(dead, e.id)
 			}
-		case e.raw == "":
-			dead = append(dead, e.id)
 		}
 	}
 	if len(dead) == 0 {
@@ -248,7 +247,7 @@ func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
 	if !isID(id) || user == "" {
 		return false, nil
 	}
-	for at, hop := id, 0; hop < maxHops; hop++ {
+	for at, hop := id, 0; hop < maxEndHops; hop++ {
 		found, err := a.store.entries(ctx, []string{at})
 		if err != nil {
 			return false, fmt.Errorf("redsession: revoking session: %w: %w", ErrUnavailable, err)
@@ -279,7 +278,7 @@ func (a *Admin) RevokeUser(ctx context.Context, user string) (int, error) {
 // revokeWhere ends those sessions of user that match, until none is left.
 func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func(id string, rec *record.Record) bool) (n int, err error) {
 	for {
-		ids, err := a.store.listed(ctx, user)
+		ids, err := a.store.listed(ctx, user, 0)
 		if err != nil {
 			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
@@ -353,7 +352,7 @@ func (a *Admin) revokeBefore(ctx context.Context, ids []string, then int64) (n i
 				continue
 			}
 			if err == nil && rec == nil {
-				if next := a.leadsTo(e.id, e.raw); next != "" {
+				if _, next := record.Peek(e.raw); next != "" {
 					ids = append(ids, next)
 				}
 				continue

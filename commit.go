@@ -26,25 +26,29 @@ type commit struct {
 	next       sid            // of that record
 	result     *stored        // what is stored now; nil if that is as before
 	cookie     cookieAction
+	over       bool // the session that base was has been logged out
 }
 
 // commit brings the pending changes to Redis and returns nil once they are
 // there. Of several goroutines one commits at a time.
 func (s *Session) commit(ctx context.Context) error {
-	c, err := s.begin(ctx)
+	c, waited := s.begin(ctx)
 	if c == nil {
-		return err
+		return waited
 	}
-	bounded, cancel := s.m.bounded(ctx)
-	defer cancel()
-	c.ctx = bounded
 	returned := false
 	defer func() {
-		if !returned { // an update function panicked
+		if !returned { // a function of the caller's panicked
 			s.finish(c, errPanicked)
 		}
 	}()
-	err = c.run()
+	err := c.stampHead(ctx) // the caller's own work, which RedisTimeout does not bound
+	if err == nil {
+		bounded, cancel := s.m.bounded(ctx)
+		defer cancel()
+		c.ctx = bounded
+		err = c.run()
+	}
 	returned = true
 	if errors.Is(err, ErrUnavailable) && !errors.Is(err, errStamp) {
 		err = c.postpone(err)
@@ -53,10 +57,10 @@ func (s *Session) commit(ctx context.Context) error {
 		c.result, c.cookie, err = nil, s.cookie, nil // bookkeeping that the next hit does again
 	}
 	s.finish(c, err)
-	return err
+	return errors.Join(waited, err)
 }
 
-var errPanicked = errors.New("redsession: committing: an update function panicked")
+var errPanicked = errors.New("redsession: committing: a function of the caller's panicked")
 
 // begin waits for the commit under way and takes the pending changes. It
 // returns nil if there is nothing to do, with the error of the commit that it
@@ -74,7 +78,8 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 	defer s.mu.Unlock()
 	p := &s.pending
 	due := s.base != nil && !s.sent && !s.keepID && !s.memory && s.m.rotationDue(s.base.rec, s.m.cfg.Now())
-	if !p.any() && !due && p.seen == 0 && p.stamp == "" {
+	adopt := p.stamp != "" && s.base.rec.Stamp == ""
+	if !p.any() && !due && p.seen == 0 && !adopt {
 		return nil, waited
 	}
 	first := s.base == nil && !p.fresh
@@ -85,6 +90,9 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 	if err := s.forbidden(first); err != nil {
 		s.forget()
 		return nil, err
+	}
+	if s.base != nil {
+		s.base.rec.Fields() // decoded here, so that nobody changes the record from now on
 	}
 	c := &commit{changes: *p, s: s, m: s.m, sent: s.sent, due: due, fromMemory: s.memory, base: s.base, merged: s.stale, head: s.head, cookie: s.cookie}
 	if len(p.ops) > 0 || p.fresh || first {
@@ -102,7 +110,7 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 func (s *Session) forbidden(first bool) error {
 	p := &s.pending
 	switch {
-	case p.err != nil:
+	case p.err != nil && !p.logout:
 		return p.err
 	case first && s.dead:
 		return s.gone()
@@ -138,19 +146,24 @@ func (s *Session) finish(c *commit, err error) {
 	p := &s.pending
 	changed := p.any() // by another goroutine, meanwhile
 	switch {
-	case err == nil && c.logout && c.result == nil:
+	case c.over && c.result == nil:
 		s.base = nil
 	case err == nil && c.result != nil:
 		s.base = c.result
 		s.dead = false
 	case errors.Is(err, ErrGone):
 		s.base, s.dead = nil, true
-	case errors.Is(err, ErrHeadersSent): // a logout that could not expire the cookie
-		s.base = nil
 	}
-	if err == nil {
+	switch {
+	case err != nil && c.over:
+		s.cookie, s.owed = cookieExpire, true
+	case err == nil:
+		s.owed = s.owed || s.cookie != c.cookie
 		s.cookie = c.cookie
 		s.memory = c.fromMemory
+	}
+	if err == nil && c.fresh {
+		s.stream = nil // it watches the id that was
 	}
 	if !changed {
 		s.forget()
@@ -293,6 +306,7 @@ func (c *commit) rebase(current string, try int) error {
 		if !c.sent {
 			c.cookie = cookieSet
 		}
+		c.seen = 0 // that was another id
 		if current, err = c.m.store.get(c.ctx, next.id); err != nil {
 			return unavailable(err)
 		}

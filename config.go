@@ -134,7 +134,8 @@ const (
 	defaultMaxBytes     = 64 << 10
 	defaultMaxStale     = 5 * time.Minute
 	defaultRedisTimeout = 500 * time.Millisecond
-	minSecretLen        = 32 // 256 bits, the strength of the HMAC that they key
+	mostTime            = 100 * 365 * 24 * time.Hour // well within what int64 nanoseconds hold
+	minSecretLen        = 32                         // 256 bits, the strength of the HMAC that they key
 )
 
 // withDefaults fills the fields that are zero.
@@ -193,6 +194,14 @@ func (c Config) checkConnection() error {
 	case c.URL != "" && c.Client != nil:
 		errs = append(errs, errors.New("Config.URL and Config.Client are both set: set one of them"))
 	}
+	switch client := c.Client.(type) {
+	case *redis.Ring:
+		errs = append(errs, errors.New("Config.Client is a Ring, whose shards no list or revocation covers: use a cluster"))
+	case *redis.ClusterClient:
+		if o := client.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			errs = append(errs, errors.New("Config.Client reads from replicas, which lag behind: a session just stored would be missing; unset ReadOnly, RouteByLatency and RouteRandomly"))
+		}
+	}
 	if i := strings.IndexFunc(c.Prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
 		errs = append(errs, errors.New("Config.Prefix has a space or a control character"))
 	}
@@ -229,6 +238,9 @@ func (c Config) checkTimes() error {
 		{"OutageMaxStale", c.OutageMaxStale, time.Second},
 		{"RedisTimeout", c.RedisTimeout, time.Millisecond},
 	} {
+		if f.value > mostTime {
+			errs = append(errs, fmt.Errorf("Config.%s is %s, want at most 100 years", f.name, f.value))
+		}
 		if f.value < f.least {
 			errs = append(errs, fmt.Errorf("Config.%s is %s, want at least %s", f.name, f.value, f.least))
 		}

@@ -145,11 +145,13 @@ type arrival struct {
 	overdue  int  // tickets past their deadline
 	cookie   bool // a cookie of our name came
 	byHeader bool // the header came
+	browser  bool // the request says that it comes from one (Fetch Metadata)
 }
 
 // read collects the tickets of r. It asks nobody.
 func (t *transport) read(r *http.Request, now time.Time) (a arrival) {
 	if t.header != "" {
+		a.browser = r.Header.Get("Sec-Fetch-Site") != ""
 		if values, ok := r.Header[http.CanonicalHeaderKey(t.header)]; ok {
 			a.byHeader = true
 			if len(values) > 0 && values[0] != "" {
@@ -208,8 +210,9 @@ func (t *transport) encode(tk ticket) (string, error) {
 }
 
 // send gives the client tk. A client that came with the header gets the header
-// alone, one that came with a cookie the cookie alone, so that a script in a
-// browser never reads the ticket of the cookie's session from a response.
+// alone, one that came with a cookie the cookie alone, and one that came with
+// neither gets both, unless it is a browser: a script there must not read from
+// a response what the cookie keeps from it.
 func (t *transport) send(h http.Header, a *arrival, tk ticket, persistent bool, now time.Time) error {
 	value, err := t.encode(tk)
 	if err != nil {
@@ -223,7 +226,7 @@ func (t *transport) send(h http.Header, a *arrival, tk ticket, persistent bool, 
 		}
 		h.Add("Set-Cookie", c.String())
 	}
-	if t.header != "" && !a.cookie {
+	if t.header != "" && !a.cookie && (a.byHeader || !a.browser) {
 		h.Set(t.header, value)
 	}
 	return nil

@@ -10,6 +10,10 @@ import (
 // flashKey is where flashes lie among the values.
 const flashKey = "_flash"
 
+// maxFlashes are kept, the latest ones: pages that show none must not fill the
+// session.
+const maxFlashes = 50
+
 // flash is a message and what tells it from an equal one.
 type flash [2]string
 
@@ -17,7 +21,9 @@ type flash [2]string
 // login and logout.
 func (s *Session) Flash(message string) {
 	f := flash{rand.Text()[:6], message}
-	s.updateFlashes(func(old []flash) []flash { return append(old, f) })
+	s.updateFlashes(func(old []flash) []flash {
+		return append(old[max(0, len(old)-maxFlashes+1):], f)
+	})
 }
 
 // Flashes returns the messages not shown yet, oldest first, and removes them.

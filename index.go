@@ -2,6 +2,7 @@ package redsession
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -15,7 +16,7 @@ import (
 func (m *Manager) enlist(ctx context.Context, at *stored, raw, old string, ttl time.Duration, counts bool, limit int) ([]string, error) {
 	user, score := at.rec.User, at.rec.Auth
 	if limit > 0 {
-		if err := m.prune(ctx, user, limit); err != nil {
+		if err := m.prune(ctx, user, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -26,14 +27,23 @@ func (m *Manager) enlist(ctx context.Context, at *stored, raw, old string, ttl t
 		score = -score
 	}
 	life := time.Duration(at.rec.Deadline-m.cfg.Now().Unix()) * time.Second
-	return m.store.enlist(ctx, user, at.id, old, score, life, limit)
+	length, evicted, err := m.store.enlist(ctx, user, at.id, old, score, life, limit)
+	if err == nil && limit == 0 && length > longIndex {
+		err = m.prune(ctx, user, longIndex)
+	}
+	return evicted, err
 }
 
-// prune takes entries of sessions that have ended out of user's index, if it is
-// long enough for them to count.
-func (m *Manager) prune(ctx context.Context, user string, limit int) error {
-	ids, err := m.store.listed(ctx, user)
-	if err != nil || len(ids) < limit {
+// longIndex is how many entries an index may have before a login looks whether
+// the oldest are dead: an account that logs in by the minute and never out must
+// not fill Redis.
+const longIndex = 50
+
+// prune takes entries of sessions that have ended out of user's index, looking
+// at the oldest most of them (0 for all).
+func (m *Manager) prune(ctx context.Context, user string, most int) error {
+	ids, err := m.store.listed(ctx, user, most)
+	if err != nil {
 		return err
 	}
 	heads, err := m.store.heads(ctx, ids)
@@ -86,12 +96,16 @@ func (m *Manager) evict(ctx context.Context, user string, ids []string) {
 	}
 }
 
+// maxEndHops is how many rotations an ending follows: a stream opened long ago
+// may be the one that logs out.
+const maxEndHops = 128
+
 // endSession takes away the session at id and whatever rotations have made of
 // it, the last first, and returns the record that was alive, if there was one.
 // With tombstone something stays that tells requests still on their way that it
 // ended.
 func (a *Admin) endSession(ctx context.Context, id string, tombstone bool) (*record.Record, error) {
-	return a.endChain(ctx, id, tombstone, maxHops)
+	return a.endChain(ctx, id, tombstone, maxEndHops)
 }
 
 func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops int) (*record.Record, error) {
@@ -102,7 +116,7 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 	if a.onEnd != nil {
 		a.onEnd(id)
 	}
-	found, err := a.store.end(ctx, id, tomb, a.cfg.RotateGrace, hops == 0)
+	found, err := a.store.end(ctx, id, tomb, a.cfg.RotateGrace, false)
 	if err != nil || found == "" {
 		return nil, err
 	}
@@ -116,30 +130,17 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 		}
 		return rec, nil
 	}
-	next := a.leadsTo(id, found)
-	if _, successor := record.Peek(found); successor == "" || hops == 0 {
+	_, next := record.Peek(found)
+	if next == "" {
 		return nil, nil
 	}
-	var rec *record.Record
-	if next != "" {
-		if rec, err = a.endChain(ctx, next, tombstone, hops-1); err != nil {
-			return nil, err
-		}
+	if hops == 0 {
+		return nil, errors.New("rotated too often to be followed")
+	}
+	rec, err := a.endChain(ctx, next, tombstone, hops-1)
+	if err != nil {
+		return nil, err
 	}
 	_, err = a.store.end(ctx, id, tomb, a.cfg.RotateGrace, true)
 	return rec, err
-}
-
-// leadsTo returns where the tombstone at id leads, "" for nowhere or if it is
-// not to be believed.
-func (a *Admin) leadsTo(id, raw string) string {
-	if len(a.ring) == 0 {
-		_, next := record.Peek(raw)
-		return next
-	}
-	_, tomb, err := record.Open(a.ring, a.store.key(id), raw)
-	if err != nil || tomb == nil {
-		return ""
-	}
-	return tomb.Next
 }

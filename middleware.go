@@ -127,7 +127,8 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			return
 		}
 		x.writer.ResponseWriter, x.writer.session = w, &x.session
-		x.writer.serve(next, r.WithContext(x))
+		x.session.r = r.WithContext(x)
+		x.writer.serve(next, x.session.r)
 	})
 }
 

@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	s.lock()
 	defer s.mu.Unlock()
 	s.loginLocked(user, int64(o.remember/time.Second), o.pending)
+	s.pending.vouch = true
 }
 
 // Promote completes a login that was Pending, under a new id. Without a pending
@@ -90,6 +92,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		Created: s.head.Created, Auth: now.UnixMicro(),
 		User: user, Pending: pending, Remember: remember,
 		Idle: seconds(s.m.cfg.IdleTimeout), Deadline: now.Add(s.m.cfg.AbsoluteTimeout).Unix(),
+		Stamp:      s.head.Stamp, // of the half-open login, for Promote
 		RemoteAddr: remoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: userAgent(s.r),
 	}
 	if !keep {
@@ -121,11 +124,12 @@ func (s *Session) Logout() {
 }
 
 // Rotate gives the session a new id, as a timed rotation does: requests on
-// their way with the old one are led to the new.
+// their way with the old one are led to the new. A new id that the client has
+// not shown yet is not replaced by yet another.
 func (s *Session) Rotate() {
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base != nil {
+	if s.base != nil && (s.base.rec.Issued == 0 || s.base.rec.Seen != 0 || s.pending.seen != 0) {
 		s.pending.rotate = true
 	}
 }
@@ -233,9 +237,6 @@ func (c *commit) withdraw() {
 // logIn stores the session under its new id and then puts a tombstone in the
 // place of the old one. Only when both are done does the cookie leave.
 func (c *commit) logIn() error {
-	if err := c.stampHead(); err != nil {
-		return err
-	}
 	old := c.base
 	var evicted []string
 	for try := 0; ; try++ {
@@ -245,6 +246,9 @@ func (c *commit) logIn() error {
 		}
 		var err error
 		if evicted, err = c.put(from); err != nil {
+			if try > 0 { // the old session surely goes on as it was
+				c.withdraw()
+			}
 			return err
 		}
 		if c.base == nil {
@@ -258,7 +262,7 @@ func (c *commit) logIn() error {
 		if swapped {
 			break
 		}
-		if err := c.rebase(current, try); errors.Is(err, ErrGone) && old.rec.User == "" {
+		if err := c.rebase(current, try); errors.Is(err, ErrGone) && c.mayStartEmpty(old.rec) {
 			c.base = nil // nothing of a user's has come back: the login stands, from empty
 		} else if err != nil {
 			c.withdraw()
@@ -279,13 +283,21 @@ func (c *commit) logIn() error {
 	return nil
 }
 
+// mayStartEmpty tells whether a login stands though the session that it began
+// from has ended. Of an anonymous one nothing of a user's comes back. Of the same
+// user's it may have been another request that found the stamp changed, by the
+// very handler that logs in again now; the new stamp vouches for the login.
+func (c *commit) mayStartEmpty(old *record.Record) bool {
+	return old.User == "" || c.m.cfg.UserStamp != nil && old.User == c.head.User && old.LoggedIn()
+}
+
 // stampHead reads the user's stamp for a login. Nothing else does: whatever
 // was sealed before the stamp changed stays what it was.
-func (c *commit) stampHead() error {
-	if c.m.cfg.UserStamp == nil || c.head.User == "" {
+func (c *commit) stampHead(ctx context.Context) error {
+	if c.m.cfg.UserStamp == nil || !c.vouch {
 		return nil
 	}
-	stamp, err := c.m.cfg.UserStamp(c.s.r.Context(), c.head.User)
+	stamp, err := c.m.cfg.UserStamp(context.WithoutCancel(ctx), c.head.User)
 	if err != nil {
 		return unavailable(fmt.Errorf("%w: %w", errStamp, err))
 	}
@@ -301,10 +313,13 @@ func (c *commit) logOut() error {
 		if _, err := c.m.endSession(c.ctx, c.base.id, true); err != nil {
 			return unavailable(err)
 		}
+		c.over = true
 		c.m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr()})
 	}
 	c.base, c.carry = nil, false
 	switch {
+	case c.err != nil:
+		return c.err
 	case c.sent && (known || c.login || len(c.fields) > 0):
 		return fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
 	case c.login:
@@ -330,6 +345,9 @@ func (c *commit) turn() error {
 		c.head.Issued, c.head.Seen = now.Unix(), 0
 		c.head.Origin = or(old.rec.Origin, old.id)
 		if _, err := c.put(old.rec); err != nil {
+			if try > 0 {
+				c.withdraw()
+			}
 			return err
 		}
 		life := min(time.Duration(old.rec.Deadline-now.Unix())*time.Second, tombstoneLife)

@@ -35,6 +35,7 @@ type Session struct {
 	memory  bool // base comes from this process's memory
 	replay  bool // this is a replay of what was postponed
 	cookie  cookieAction
+	owed    bool            // cookie is due even if the handler's response is dropped
 	stream  context.Context // of Context, once it was asked for
 }
 
@@ -66,6 +67,7 @@ type changes struct {
 	fresh  bool   // go on under a new id and end the old one: login, logout
 	carry  bool   // with fresh: on top of the values of the old one
 	login  bool   // a user logged in or passed the second factor
+	vouch  bool   // the login is to be sealed with the user's present stamp
 	logout bool   // the client's cookie goes, unless there is something to store
 	user   string // who was logged in before the logout
 	rotate bool   // Rotate was called

@@ -80,8 +80,7 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 	}
 	err = st.ask(ctx, key, func() error {
 		_ = pipe.BatchProcess(ctx, get, expire)
-		_, _ = pipe.Exec(ctx) // each command has its own error
-		return get.Err()
+		return execute(ctx, pipe, get.Err)
 	})
 	if err == nil || isReply(err) {
 		st.pipes.Put(pipe) // executed, it is empty again
@@ -92,6 +91,25 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 	raw, err = absent(err)
 	return raw, nil, err
 }
+
+// execute runs pipe and returns the error of its first command. Where there is
+// none, but the pipeline failed, nothing was sent: the connection was refused,
+// for a wrong password for example, which go-redis does not tell the commands.
+func execute(ctx context.Context, pipe redis.Pipeliner, first func() error) error {
+	cmds, err := pipe.Exec(ctx)
+	if own := first(); own != nil || err == nil {
+		return own
+	}
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", errNotSent, err)
+}
+
+// errNotSent is that no connection could be had.
+var errNotSent = errors.New("no connection")
 
 // garbage stands for an empty string, a list, a hash and the like under a
 // session's key: no record, and neither nothing nor a failure of Redis.
@@ -125,7 +143,21 @@ func (st *store) get(ctx context.Context, id string) (string, error) {
 
 // create stores a record under an id that nobody else knows yet.
 func (st *store) create(ctx context.Context, id, raw string, ttl time.Duration) error {
-	return st.ask(ctx, st.key(id), func() error { return st.client.SetEx(ctx, st.key(id), raw, ttl).Err() })
+	for try := 0; ; try++ {
+		err := st.ask(ctx, st.key(id), func() error {
+			return st.client.Process(ctx, once{redis.NewCmd(ctx, "setex", st.key(id), int64(ttl/time.Second), raw)})
+		})
+		if err == nil || isReply(err) || late(err) || try == 1 {
+			return err
+		}
+	}
+}
+
+// late tells whether what was sent may yet be executed: sent again, it could
+// come a second time when the session has long changed or ended.
+func late(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // discard removes a record that nobody else knows.
@@ -227,14 +259,14 @@ func ended(raw string) bool {
 }
 
 // endScript takes a session away: it puts a tombstone in its place, or nothing
-// if ARGV[1] is empty. A tombstone that leads to a successor is left alone
-// unless ARGV[3] is 1, since the successor has to be ended first. It returns
-// what it found.
+// if ARGV[1] is empty. A tombstone is left alone, as it keeps late requests from
+// harm, unless it leads to a successor and ARGV[3] is 1: the successor has to be
+// ended first. It returns what it found.
 var endScript = newScript(`
 local found = redis.pcall('GET', KEYS[1])
 if type(found) == 'table' then found = '' end
 if not found then return false end
-if string.sub(found, 16, 21) == ',"z":"' and string.sub(found, 22, 22) ~= '"' and ARGV[3] ~= '1' then
+if string.sub(found, 16, 21) == ',"z":"' and (string.sub(found, 22, 22) == '"' or ARGV[3] ~= '1') then
   return found
 end
 if ARGV[1] == '' then
@@ -261,7 +293,7 @@ func (st *store) end(ctx context.Context, id, tombstone string, life time.Durati
 			found, _ := reply.(string)
 			return or(found, garbage), nil
 		}
-		if isReply(err) || pause(ctx, try) != nil {
+		if isReply(err) || try == 2 || pause(ctx, try) != nil {
 			return "", err
 		}
 	}
@@ -280,7 +312,7 @@ func maybeSent(err error) bool {
 	if errors.Is(err, errUnsettled) {
 		return true
 	}
-	return !isReply(err) && !errors.Is(err, errDown) && !errors.Is(err, redis.ErrPoolTimeout) && !errors.Is(err, redis.ErrClosed) &&
+	return !isReply(err) && !errors.Is(err, errDown) && !errors.Is(err, errNotSent) && !errors.Is(err, redis.ErrPoolTimeout) && !errors.Is(err, redis.ErrClosed) &&
 		(!errors.As(err, &op) || op.Op != "dial")
 }
 

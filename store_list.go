@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,39 +24,44 @@ func (st *store) userKey(user string) string {
 
 // enlistScript adds ARGV[2] with the score ARGV[1] to the index, keeps the
 // index for ARGV[3] seconds at least, and returns the oldest ids beyond the
-// limit ARGV[4], if there is one, but never the new one. Half-open logins, and
+// limit ARGV[4], if there is one, but never the new one. The first of what it
+// returns is how long the index is. Half-open logins, and
 // new ids that a rotation has not led to yet, have negative scores: they neither
 // count nor are returned. Nor does ARGV[5], which the new one replaces.
 var enlistScript = newScript(`
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 if redis.call('TTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-local limit, excess = tonumber(ARGV[4]), {}
+local limit, excess = tonumber(ARGV[4]), {redis.call('ZCARD', KEYS[1])}
 if limit == 0 then return excess end
 local over = redis.call('ZCOUNT', KEYS[1], 0, '+inf') - limit
 if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[5]) or -1) >= 0 then over = over - 1 end
 if over <= 0 then return excess end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, over + 2)) do
-  if id ~= ARGV[2] and id ~= ARGV[5] and #excess < over then excess[#excess + 1] = id end
+  if id ~= ARGV[2] and id ~= ARGV[5] and #excess <= over then excess[#excess + 1] = id end
 end
 return excess`)
 
 // enlist enters id in user's index, where it is going to replace old ("" for
-// none), and returns the ids that are too many.
-func (st *store) enlist(ctx context.Context, user, id, old string, score int64, life time.Duration, limit int) ([]string, error) {
+// none), and returns how long the index is and the ids that are too many.
+func (st *store) enlist(ctx context.Context, user, id, old string, score int64, life time.Duration, limit int) (int64, []string, error) {
 	for try := 0; ; try++ {
 		reply, err := st.run(ctx, enlistScript, st.userKey(user), score, id, int64(life/time.Second), limit, old)
 		if err == nil {
 			list, _ := reply.([]any)
+			var length int64
 			ids := make([]string, 0, len(list))
 			for _, v := range list {
-				if id, ok := v.(string); ok {
-					ids = append(ids, id)
+				switch v := v.(type) {
+				case string:
+					ids = append(ids, v)
+				case int64:
+					length = v
 				}
 			}
-			return ids, nil
+			return length, ids, nil
 		}
-		if isReply(err) || pause(ctx, try) != nil { // doing it twice does no harm
-			return nil, err
+		if isReply(err) || try == 2 || pause(ctx, try) != nil { // doing it twice does no harm
+			return 0, nil, err
 		}
 	}
 }
@@ -82,9 +88,10 @@ func (st *store) relist(ctx context.Context, user, old, id string, score int64) 
 	})
 }
 
-// listed returns the ids in user's index, the oldest login first.
-func (st *store) listed(ctx context.Context, user string) ([]string, error) {
-	list := redis.NewStringSliceCmd(ctx, "zrange", st.userKey(user), 0, -1)
+// listed returns the ids in user's index, the oldest login first, and the first
+// most of them (0 for all).
+func (st *store) listed(ctx context.Context, user string, most int) ([]string, error) {
+	list := redis.NewStringSliceCmd(ctx, "zrange", st.userKey(user), 0, most-1)
 	if err := st.ask(ctx, st.userKey(user), func() error { return st.client.Process(ctx, list) }); err != nil {
 		return nil, err
 	}
@@ -94,8 +101,8 @@ func (st *store) listed(ctx context.Context, user string) ([]string, error) {
 // exec runs pipe, each command of which then has its own error.
 func (st *store) exec(ctx context.Context, pipe redis.Pipeliner) error {
 	run := func() error {
-		_, err := pipe.Exec(ctx)
-		if errors.Is(err, redis.Nil) || isReply(err) {
+		err := execute(ctx, pipe, func() error { return nil })
+		if isReply(err) && !errors.Is(err, errNotSent) {
 			return nil
 		}
 		return err
@@ -112,12 +119,24 @@ type entry struct {
 	ttl     time.Duration
 }
 
-// entries reads ids in one round trip (one for each node of a cluster). What
-// does not exist, or is no string, has no raw.
+// page is how many sessions one pipeline reads.
+const page = 500
+
+// entries reads ids, a page in one round trip (one for each node of a cluster).
+// What does not exist has no raw.
 func (st *store) entries(ctx context.Context, ids []string) ([]entry, error) {
-	if len(ids) == 0 {
-		return nil, nil
+	var all []entry
+	for ids := range slices.Chunk(ids, page) {
+		found, err := st.entriesOf(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
 	}
+	return all, nil
+}
+
+func (st *store) entriesOf(ctx context.Context, ids []string) ([]entry, error) {
 	gets, ttls := make([]*redis.StringCmd, len(ids)), make([]*redis.DurationCmd, len(ids))
 	pipe := st.client.Pipeline()
 	for i, id := range ids {
@@ -140,12 +159,9 @@ func (st *store) entries(ctx context.Context, ids []string) ([]entry, error) {
 	return found, nil
 }
 
-// heads reads the first bytes of what lies at ids: enough to tell a record, a
-// tombstone with the successor's id, and nothing, and no activity.
+// heads reads the first bytes of what lies at ids, which is no activity: enough
+// to tell a record, a tombstone with the successor's id, and nothing.
 func (st *store) heads(ctx context.Context, ids []string) ([]string, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
 	cmds := make([]*redis.StringCmd, len(ids))
 	pipe := st.client.Pipeline()
 	for i, id := range ids {

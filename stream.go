@@ -2,6 +2,7 @@ package redsession
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ const streamPoll = 2 * time.Second
 // work, such as server-sent events or a websocket: it is done when the request
 // is, and within about 3 seconds after the session has ended, by whichever
 // server. Looking after it is no activity: a session that nothing else hits
-// ends after its idle timeout. All streams of a process share one round trip to
-// Redis every 2 seconds. Without a stored session it is the request's context.
+// ends after its idle timeout. The streams of a process share one round trip to
+// Redis every 2 seconds, for each 500 sessions. Without a stored session it is the request's context.
 func (s *Session) Context() context.Context {
 	s.lock()
 	defer s.mu.Unlock()
@@ -106,6 +107,20 @@ func (ss *streams) run(ctx context.Context) {
 	}
 }
 
+// heads asks for a page at a time, each within RedisTimeout.
+func (ss *streams) heads(ctx context.Context, ids []string) (heads []string, err error) {
+	for ids := range slices.Chunk(ids, page) {
+		bounded, cancel := ss.admin.bounded(ctx)
+		some, err := ss.admin.store.heads(bounded, ids)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		heads = append(heads, some...)
+	}
+	return heads, nil
+}
+
 // check ends the streams whose session is gone, and follows those whose
 // session was rotated. If Redis does not answer, nothing has ended.
 func (ss *streams) check(ctx context.Context, byID map[string][]*stream) {
@@ -114,9 +129,7 @@ func (ss *streams) check(ctx context.Context, byID map[string][]*stream) {
 		for id := range byID {
 			ids = append(ids, id)
 		}
-		bounded, cancel := ss.admin.bounded(ctx)
-		heads, err := ss.admin.store.heads(bounded, ids)
-		cancel()
+		heads, err := ss.heads(ctx, ids)
 		if err != nil {
 			return
 		}

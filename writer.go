@@ -83,6 +83,9 @@ func (w *responseWriter) begin() error {
 	for k, v := range w.outside {
 		h[k] = v
 	}
+	if owed := s.payCookie(h); owed != nil {
+		w.err = errors.Join(w.err, owed)
+	}
 	s.m.answer(w.ResponseWriter, w.request, w.err)
 	return w.err
 }
@@ -91,6 +94,12 @@ func (w *responseWriter) begin() error {
 // then on a change that needs a cookie is ErrHeadersSent.
 func (s *Session) complete(h http.Header) error {
 	s.mu.Lock()
+	for s.saving != nil { // of a goroutine of the handler's; its cookie goes along
+		running := s.saving
+		s.mu.Unlock()
+		<-running.done
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
 	s.sent = true
 	if s.read || s.cookie != cookieKeep {
@@ -99,6 +108,21 @@ func (s *Session) complete(h http.Header) error {
 			addVary(h, s.m.transport.header)
 		}
 	}
+	return s.cookieLocked(h)
+}
+
+// payCookie sends what an earlier commit of this request has already made true,
+// though the handler's response is dropped: a login saved must not be lost.
+func (s *Session) payCookie(h http.Header) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.owed {
+		return nil
+	}
+	return s.cookieLocked(h)
+}
+
+func (s *Session) cookieLocked(h http.Header) error {
 	switch t := s.m.transport; {
 	case s.cookie == cookieSet && s.base != nil:
 		rec := s.base.rec
@@ -211,7 +235,11 @@ func (w *responseWriter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
+// Hijack commits first. What the handler then writes by itself has no cookie of
+// ours, so it is no time for a timed rotation; a handler that logs in should take
+// Set-Cookie from the headers.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.session.KeepID()
 	if err := w.begin(); err != nil {
 		return nil, nil, err
 	}

@@ -9,14 +9,16 @@ import (
 
 var errDecrypt = errors.New("data do not decrypt")
 
-// encryptData seals data with AES-256-GCM under a fresh nonce. The key name is
-// additional data, so that data cannot be moved between sessions.
+// encryptData seals data with AES-256-GCM, under a fresh nonce and a key of its
+// own for each key name: random nonces under one key for all would wear out (NIST
+// SP 800-38D 8.3). The key name is additional data too, so that data cannot be
+// moved between sessions.
 func (k *Keys) encryptData(key string, data []byte) (string, error) {
-	return seal(k.encrypt, key, data)
+	return seal(k.encrypt.sum(nil, key), key, data)
 }
 
 func (k *Keys) decryptData(key, box string) (string, error) {
-	data, err := open(k.encrypt, key, box)
+	data, err := open(k.encrypt.sum(nil, key), key, box)
 	return string(data), err
 }
 

@@ -83,7 +83,7 @@ func parseFields(raw string) ([]Field, bool) {
 		if len(fields) > 0 {
 			s.expect(',')
 		} else {
-			fields = make([]Field, 0, strings.Count(raw, `":`)) // exact unless objects are nested
+			fields = make([]Field, 0, min(strings.Count(raw, `":`), 64)) // exact unless objects are nested
 		}
 		f := Field{Name: s.text()}
 		s.expect(':')

@@ -22,7 +22,7 @@ type Keys struct {
 	Cookie  []byte // HMAC key of the cookie's signature
 	bearer  mac    // derives what encrypts the successor's SID
 	seal    mac
-	encrypt []byte
+	encrypt mac // derives what encrypts the data of one key
 	stamp   mac
 	csrf    mac
 }
@@ -41,7 +41,7 @@ func NewRing(secrets [][]byte) (Ring, error) {
 		}
 		ring = append(ring, &Keys{
 			Cookie: derived[0], bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
-			encrypt: derived[3], stamp: newMAC(derived[4]), csrf: newMAC(derived[5]),
+			encrypt: newMAC(derived[3]), stamp: newMAC(derived[4]), csrf: newMAC(derived[5]),
 		})
 	}
 	return ring, nil

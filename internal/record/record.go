@@ -61,7 +61,7 @@ type Record struct {
 // Fields returns the session's values. The caller must not change the slice.
 func (r *Record) Fields() []Field {
 	if r.raw != "" {
-		r.fields, _ = parseFields(r.raw) // checked when it was decoded
+		r.fields, _ = parseFields(r.raw) // our encoder wrote it, the seal says
 		r.raw = ""
 	}
 	return r.fields
