@@ -229,8 +229,10 @@ func (st *store) swap(ctx context.Context, id, rev, raw string, ttl time.Duratio
 			return true, "", nil
 		case err == nil:
 			current = or(text, garbage)
-		case !maybeSent(err):
+		case !maybeSent(err) && !lost:
 			return false, "", err
+		case !maybeSent(err): // this try was not sent, an earlier one may have been
+			return false, "", fmt.Errorf("%w: %w", errUnsettled, err)
 		default:
 			lost = true
 			if current, err = st.get(ctx, id); err != nil {

@@ -239,7 +239,9 @@ func (w *responseWriter) FlushError() error {
 // ours, so it is no time for a timed rotation; a handler that logs in should take
 // Set-Cookie from the headers.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.session.KeepID()
+	w.session.mu.Lock()
+	w.session.keepID = true
+	w.session.mu.Unlock()
 	if err := w.begin(); err != nil {
 		return nil, nil, err
 	}
