@@ -1,3 +1,5 @@
+//lint:file-ignore ST1005 a mistake begins with the name of the field that it is in
+
 package redsession
 
 import (
@@ -20,8 +22,11 @@ import (
 // the connection and the secrets is a safe default; what lowers security has
 // Insecure in its name. New checks the whole Config and reports every mistake.
 type Config struct {
-	// URL names the Redis to use: redis://, rediss:// (TLS) or unix://, with user,
-	// password, database and go-redis's query options. The default port is 6379.
+	// URL names the Redis to use: redis://, rediss:// (TLS), unix://,
+	// redis+cluster:// and rediss+cluster:// with several hosts, or
+	// redis+sentinel:// and rediss+sentinel:// with the sentinels' hosts and the
+	// master's name as path; with user, password, database and go-redis's query
+	// options. With TLS also ca, cert, key (PEM files) and server_name.
 	URL string
 	// Client is used instead of URL. It stays the caller's to close. A client of
 	// another type than *redis.Client should have ContextTimeoutEnabled set, or

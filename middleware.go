@@ -1,5 +1,22 @@
 // Package redsession gives net/http programs server-side sessions kept in
 // Redis.
+//
+// Make one [Manager] with [New], wrap the handler with [Manager.Handler], and
+// take the [Session] of a request with [FromContext]. Values are read and
+// changed through a typed [Key]. Changes are recorded and reach Redis together,
+// before the first byte of the response leaves, on top of what other requests
+// have changed meanwhile.
+//
+// The request's way through the package, file by file:
+//
+//	cookie.go   the signed cookie
+//	sliding.go  GET and EXPIRE; deadlines
+//	session.go  what the handler sees, and the changes that it makes
+//	commit.go   the write-back; login.go and rotate.go give a new id
+//	writer.go   when all that happens
+//
+// A change that cannot be kept is an error that the client sees: see [ErrGone],
+// [ErrTooLarge], [ErrUnavailable] and [ErrHeadersSent].
 package redsession
 
 import (
