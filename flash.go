@@ -18,7 +18,7 @@ const maxFlashes = 50
 type flash [2]string
 
 // Flash keeps a message for the next page that asks for Flashes. It survives
-// login and logout.
+// login and logout, but not a login as another user. The latest 50 are kept.
 func (s *Session) Flash(message string) {
 	f := flash{rand.Text()[:6], message}
 	s.updateFlashes(func(old []flash) []flash {

@@ -71,7 +71,7 @@ func New(c Config) (*Manager, error) {
 	ctx, cancel := m.bounded(context.Background())
 	defer cancel()
 	where := place(m.store.client)
-	if err := m.store.client.Ping(ctx).Err(); err != nil {
+	if err := m.store.ping(ctx); err != nil {
 		c.Logger.Warn("session store cannot be reached", "redis", where, "error", err.Error())
 	} else {
 		c.Logger.Info("sessions are stored in Redis", "redis", where, "prefix", c.Prefix)

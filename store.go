@@ -65,6 +65,15 @@ func inTime(ctx context.Context, fn func() error) func() error {
 	}
 }
 
+// ping asks Redis for a sign of life.
+func (st *store) ping(ctx context.Context) error {
+	ping := func() error { return st.client.Ping(ctx).Err() }
+	if st.heedless {
+		ping = inTime(ctx, ping)
+	}
+	return ping()
+}
+
 func (st *store) key(id string) string { return st.prefix + id }
 
 // load reads the value under key ("" if there is none) and makes it live for

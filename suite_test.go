@@ -27,14 +27,26 @@ var secret = []byte("0123456789abcdef0123456789abcdef")
 // env is one Redis and a clock that moves its TTLs and Config.Now together.
 type env struct {
 	url    string
-	client redis.UniversalClient
-	mini   *miniredis.Miniredis // nil on a real server
+	client redis.UniversalClient        // may do everything, on all masters
+	dial   func() redis.UniversalClient // connects to what the URL names; nil if redis.ParseURL knows it
+	mini   *miniredis.Miniredis         // nil on a real server
 	clock  *clock
 	events *eventLog
 }
 
-// eachRedis runs test on miniredis, and on a redis-server that it starts.
+// eachRedis runs test on miniredis, on a redis-server that it starts, and on
+// the flavours that REDSESSION_TEST_FLAVOURS names.
 func eachRedis(t *testing.T, test func(t *testing.T, e *env)) {
+	t.Helper()
+	plainRedis(t, test)
+	for _, f := range flavoursAsked(t) {
+		t.Run(f.name, func(t *testing.T) { test(t, f.env(t)) })
+	}
+}
+
+// plainRedis is eachRedis for a test that puts a proxy before the one server,
+// or needs a database or keys of its own choosing.
+func plainRedis(t *testing.T, test func(t *testing.T, e *env)) {
 	t.Helper()
 	t.Run("miniredis", func(t *testing.T) { test(t, newMini(t)) })
 	t.Run("redis-server", func(t *testing.T) {
@@ -103,6 +115,25 @@ func (e *env) keys(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return keys
+}
+
+// newClient returns a client of e's, which the caller may change; the end of
+// the test closes it.
+func (e *env) newClient(t *testing.T) redis.UniversalClient {
+	t.Helper()
+	var client redis.UniversalClient
+	if e.dial != nil {
+		client = e.dial()
+	} else {
+		o, err := redis.ParseURL(e.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.ContextTimeoutEnabled = true
+		client = redis.NewClient(o)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
 }
 
 // dump returns every string key with its value.
@@ -305,7 +336,7 @@ func (c *counter) count(cmds ...redis.Cmder) {
 	names := make([]string, 0, len(cmds))
 	for _, cmd := range cmds {
 		switch name := cmd.Name(); name {
-		case "hello", "client", "ping", "select", "auth": // of the connection
+		case "hello", "client", "ping", "select", "auth", "cluster", "command", "asking": // of the connection
 		default:
 			names = append(names, strings.ToUpper(name))
 		}
@@ -331,12 +362,7 @@ func (c *counter) take() string {
 // counted makes a Manager whose commands are counted.
 func (e *env) counted(t *testing.T, change ...func(*redsession.Config)) (*redsession.Manager, *counter) {
 	t.Helper()
-	o, err := redis.ParseURL(e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(o)
-	t.Cleanup(func() { client.Close() })
+	client := e.newClient(t)
 	c := &counter{}
 	client.AddHook(c)
 	m := e.manager(t, append(change, func(cfg *redsession.Config) { cfg.URL, cfg.Client = "", client })...)
