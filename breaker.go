@@ -61,7 +61,7 @@ func (b *breakers) close() {
 func (b *breakers) ask(ctx context.Context, key string, fn func() error) error {
 	if !b.trouble.Load() {
 		err := fn()
-		if outage(err) {
+		if outage(err) && !gaveUp(ctx) {
 			b.learn(b.of(ctx, key), err)
 		}
 		return err
@@ -71,8 +71,20 @@ func (b *breakers) ask(ctx context.Context, key string, fn func() error) error {
 		return errDown
 	}
 	err := fn()
-	b.learn(at, err)
+	if !outage(err) || !gaveUp(ctx) {
+		b.learn(at, err)
+	}
 	return err
+}
+
+// gaveUp tells whether the caller's context ended what was asked under it: that
+// is the caller's whim, and says nothing about Redis. RedisTimeout does.
+func gaveUp(ctx context.Context) bool {
+	if _, ours := ctx.(*boundedContext); ours {
+		return false
+	}
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // down tells whether the primary of key is known to be away.

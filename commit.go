@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -42,17 +43,14 @@ func (s *Session) commit(ctx context.Context) error {
 			s.finish(c, errPanicked)
 		}
 	}()
-	err := c.stampHead(ctx) // the caller's own work, which RedisTimeout does not bound
-	if err == nil {
-		bounded, cancel := s.m.bounded(ctx)
-		defer cancel()
-		c.ctx = bounded
-		err = c.run()
-	}
-	returned = true
+	bounded, cancel := s.m.bounded(ctx)
+	defer cancel()
+	c.ctx = bounded
+	err := c.run()
 	if errors.Is(err, ErrUnavailable) && !errors.Is(err, errStamp) {
 		err = c.postpone(err)
 	}
+	returned = true
 	if err != nil && !c.any() && !errors.Is(err, ErrHeadersSent) {
 		c.result, c.cookie, err = nil, s.cookie, nil // bookkeeping that the next hit does again
 	}
@@ -183,6 +181,12 @@ func (c *commit) run() error {
 	case c.logout:
 		return c.logOut()
 	case c.fresh:
+		// What was postponed for the old id could not be kept after it ended.
+		if c.base != nil {
+			if err := c.m.memory.flush(c.ctx, c.base.id); err != nil {
+				return unavailable(err)
+			}
+		}
 		return c.logIn()
 	case c.base == nil:
 		return c.create()
@@ -206,6 +210,11 @@ func (c *commit) write() error {
 			return err
 		}
 		swapped, current, err := c.m.store.swap(c.ctx, c.base.id, c.base.rec.Rev, raw, ttl)
+		if attempt := c.s.replay; attempt != nil {
+			if swapped, err = attempt.settle(rec.Rev, current, swapped, err); errors.Is(err, errLost) {
+				return err
+			}
+		}
 		if err != nil {
 			return unavailable(err)
 		}
@@ -219,6 +228,24 @@ func (c *commit) write() error {
 			return err
 		}
 	}
+}
+
+// errLost is a postponed change of which nobody can tell whether it was made.
+var errLost = errors.New("redsession: replaying: outcome of an earlier try unknown")
+
+// settle learns from an attempt to write rev, and tells whether an earlier one,
+// whose reply was lost, was the one that current came from.
+func (t *tries) settle(rev, current string, swapped bool, err error) (bool, error) {
+	earlier := t.lost
+	t.lost = t.lost || errors.Is(err, errUnsettled)
+	if err != nil || swapped || !earlier {
+		t.wrote = append(t.wrote, rev)
+		return swapped, err
+	}
+	if slices.Contains(t.wrote, record.Rev(current)) {
+		return true, nil
+	}
+	return false, errLost
 }
 
 // onTop returns the record with head and with the changes applied to the

@@ -100,7 +100,7 @@ type scene struct {
 	fellow  *browser // logged in as alice too, on the second server
 }
 
-// stage makes Redis empty and sets a new scene.
+// stageScene makes Redis empty and sets a new scene.
 func stageScene(t *testing.T, e *env, first, second *browser, admin *redsession.Manager, fellow bool) *scene {
 	t.Helper()
 	if err := e.client.FlushDB(context.Background()).Err(); err != nil {
@@ -419,6 +419,31 @@ func TestAThiefInFlightOverAPasswordChangeCannotResealTheSession(t *testing.T) {
 				if got := thief.with(cookie).get("/who").body; got != "" {
 					t.Errorf("got user %q after the change, want none", got)
 				}
+			}
+		})
+	}
+}
+
+func TestALoginUnderWayOverAPasswordChangeDoesNotStand(t *testing.T) {
+	for _, tt := range []struct{ name, begin string }{
+		{"from no session", "/who"},
+		{"from an anonymous session", "/set?v=1"},
+		{"from a session of the user's", "/login?user=alice"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e, st := newMini(t), &stamps{stamp: "v1"}
+			m := e.manager(t, st.configure)
+			thief := alive(t, m, handlers{"/steal": func(_ http.ResponseWriter, r *http.Request, s *redsession.Session) {
+				s.Login("alice") // the password was right a moment ago
+				st.set("v2", nil)
+				if _, err := m.RevokeUser(r.Context(), "alice"); err != nil {
+					t.Error(err)
+				}
+			}})
+			thief.get(tt.begin)
+			thief.get("/steal")
+			if got := thief.get("/who").body; got != "" {
+				t.Errorf("got user %q after the change, want none", got)
 			}
 		})
 	}

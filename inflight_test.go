@@ -244,7 +244,7 @@ func TestLoginWithAnotherRequestInFlight(t *testing.T) {
 // A login and a rotation take several commands. What another request writes
 // between any two of them, and is told that it was kept, must come along.
 func TestAWriteBetweenTheStepsOfANewIDComesAlong(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		slow, fast := newStage(t, m), newStage(t, e.manager(t))
 		slow.must("login:warm add:n") // Redis knows the scripts from here on
@@ -319,7 +319,7 @@ func TestTwoLoginsFromOneAnonymousSession(t *testing.T) {
 }
 
 func TestSaveInTheMiddle(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		root := newStage(t, m)
 		root.must("set:warm:1")
@@ -389,7 +389,7 @@ func TestSaveFromManyGoroutines(t *testing.T) {
 // Goroutines of one request may read while another saves. The race detector
 // tells if that is not safe.
 func TestReadingDuringASave(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		var armed atomic.Bool
 		begun, read := make(chan struct{}), make(chan struct{})
 		m, p := e.behind(t, func(c *redsession.Config) {
@@ -430,7 +430,7 @@ func TestReadingDuringASave(t *testing.T) {
 }
 
 func TestTheHandlerDecidesAfterAFailedSave(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		direct := newStage(t, e.manager(t))
 		nothing := func(*stage, *redistest.Proxy) {}
 		logout := func(other *stage, _ *redistest.Proxy) { other.must("logout") }

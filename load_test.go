@@ -21,7 +21,17 @@ import (
 // mortalRedis is eachRedis, and fails if a key is left that never ends.
 func mortalRedis(t *testing.T, test func(t *testing.T, e *env)) {
 	t.Helper()
-	eachRedis(t, func(t *testing.T, e *env) {
+	eachRedis(t, mortal(test))
+}
+
+// mortalPlain is plainRedis, and fails if a key is left that never ends.
+func mortalPlain(t *testing.T, test func(t *testing.T, e *env)) {
+	t.Helper()
+	plainRedis(t, mortal(test))
+}
+
+func mortal(test func(t *testing.T, e *env)) func(t *testing.T, e *env) {
+	return func(t *testing.T, e *env) {
 		t.Cleanup(func() {
 			for _, key := range e.keys(t) {
 				if ttl := e.client.TTL(context.Background(), key).Val(); ttl == -1 {
@@ -30,7 +40,7 @@ func mortalRedis(t *testing.T, test func(t *testing.T, e *env)) {
 			}
 		})
 		test(t, e)
-	})
+	}
 }
 
 // ttl is how long key lives unless somebody touches it.
@@ -161,7 +171,7 @@ func TestAHandlerThatOutlivesTheDeadlineStoresNothing(t *testing.T) {
 }
 
 func TestAHitIsServedThoughRedisRefusesToProlongIt(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		st := newStage(t, m)
 		st.must("login:alice")
@@ -183,7 +193,7 @@ func TestAHitIsServedThoughRedisRefusesToProlongIt(t *testing.T) {
 }
 
 func TestAFailingLoadIsNeverAnEmptySession(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		direct := newStage(t, e.manager(t))
 		direct.must("login:alice set:memo:real")
 		before := e.dump(t)

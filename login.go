@@ -50,10 +50,14 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	stamp, err := s.m.presentStamp(s.r.Context(), user)
 	s.lock()
 	defer s.mu.Unlock()
+	if err != nil && s.pending.err == nil {
+		s.pending.err = unavailable(err)
+	}
 	s.loginLocked(user, int64(o.remember/time.Second), o.pending)
-	s.pending.vouch = true
+	s.head.Stamp = stamp
 }
 
 // Promote completes a login that was Pending, under a new id. Without a pending
@@ -172,18 +176,18 @@ func (c *commit) mayStartEmpty(old *record.Record) bool {
 	return old.User == "" || c.m.cfg.UserStamp != nil && old.User == c.head.User && old.LoggedIn()
 }
 
-// stampHead reads the user's stamp for a login. Nothing else does: whatever
-// was sealed before the stamp changed stays what it was.
-func (c *commit) stampHead(ctx context.Context) error {
-	if c.m.cfg.UserStamp == nil || !c.vouch {
-		return nil
+// presentStamp is what a login is sealed with. Nothing else reads it anew, and
+// Login does so when it is called, right after the password was checked:
+// whatever was sealed before the stamp changed stays what it was.
+func (m *Manager) presentStamp(ctx context.Context, user string) (string, error) {
+	if m.cfg.UserStamp == nil {
+		return "", nil
 	}
-	stamp, err := c.m.cfg.UserStamp(context.WithoutCancel(ctx), c.head.User)
+	stamp, err := m.cfg.UserStamp(context.WithoutCancel(ctx), user)
 	if err != nil {
-		return unavailable(fmt.Errorf("%w: %w", errStamp, err))
+		return "", fmt.Errorf("%w: %w", errStamp, err)
 	}
-	c.head.Stamp = c.m.ring[0].Stamp(c.head.User, stamp)
-	return nil
+	return m.ring[0].Stamp(user, stamp), nil
 }
 
 // logOut ends the session before anything else. What the handler set after

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,7 +98,7 @@ func atMost(n int64, hits *atomic.Int64, pick func(args []string) bool) func(arg
 }
 
 func TestALostReplyNeverCountsTwice(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		st := newStage(t, m)
 		st.must("set:a:1")
@@ -118,7 +117,7 @@ func TestALostReplyNeverCountsTwice(t *testing.T) {
 }
 
 func TestALostRequestIsSentAgain(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		st := newStage(t, m)
 		st.must("set:a:1")
@@ -137,7 +136,7 @@ func TestALostRequestIsSentAgain(t *testing.T) {
 // Under either policy: a series of cuts may look like an outage, and then what
 // was acknowledged is in memory until Close.
 func TestLostRepliesAmongParallelWriters(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		for _, policy := range []redsession.OutagePolicy{redsession.ServeKnown, redsession.FailClosed} {
 			m, p := e.behind(t, patient, func(c *redsession.Config) { c.Outage = policy })
 			st, direct := newStage(t, m), newStage(t, e.manager(t))
@@ -161,7 +160,7 @@ func TestLostRepliesAmongParallelWriters(t *testing.T) {
 }
 
 func TestTwoServersWriteOneSession(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		for _, policy := range []redsession.OutagePolicy{redsession.ServeKnown, redsession.FailClosed} {
 			choose := func(c *redsession.Config) { c.Outage = policy }
 			m, p := e.behind(t, patient, choose)
@@ -207,7 +206,7 @@ func TestAnotherServerSeesLoginAndLogoutAtOnce(t *testing.T) {
 // A write whose reply was lost may be executed later than anything that was
 // read meanwhile. Whatever else goes wrong then, it must not be kept for a replay.
 func TestALateWriteIsNotAppliedTwice(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		st, direct := newStage(t, m), newStage(t, e.manager(t))
 		st.must("set:a:1")
@@ -249,48 +248,6 @@ func TestALateWriteIsNotAppliedTwice(t *testing.T) {
 	})
 }
 
-// What was acknowledged in an outage must outlive a crowd of writers after it:
-// a conflict says for sure that the change was not made yet.
-func TestAPostponedChangeOutlivesContention(t *testing.T) {
-	t.Parallel()
-	mortalRedis(t, func(t *testing.T, e *env) {
-		const timeout = time.Second
-		m, p := e.behind(t, func(c *redsession.Config) { c.RedisTimeout = timeout })
-		st, direct := newStage(t, m), newStage(t, e.manager(t))
-		st.must("set:a:1")
-		st.must("add:n")
-		direct = direct.fork(st.cookie())
-		p.CutRequest(func(args []string) bool { return args[0] == "PING" })
-		p.Reply(toGET("-LOADING Redis is loading\r\n"))
-		for range 3 {
-			st.must("add:n") // in memory
-		}
-		var others atomic.Int64
-		var once sync.Once
-		over := make(chan struct{})
-		p.Reply(func(args []string) (string, bool) {
-			if strings.HasPrefix(args[0], "EVAL") {
-				once.Do(func() { time.AfterFunc(timeout, func() { close(over) }) })
-				select {
-				case <-over:
-				default:
-					others.Add(1)
-					direct.must("add:n")
-				}
-			}
-			return "", false
-		})
-		p.CutRequest(nil)
-		<-over // the first replay has been given up
-		if err := m.Close(); err != nil {
-			t.Errorf("Close: got %v, want nil", err)
-		}
-		if got, want := direct.do("only:n").body, fmt.Sprintf("n=%d", 4+others.Load()); got != want || m.Stats().Dropped != 0 {
-			t.Errorf("got %s and %d changes dropped, want %s and none", got, m.Stats().Dropped, want)
-		}
-	})
-}
-
 func anys(args []string) []any {
 	list := make([]any, len(args))
 	for i, a := range args {
@@ -300,7 +257,7 @@ func anys(args []string) []any {
 }
 
 func TestALostReplyToTheFirstWriteIsHealed(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		st := newStage(t, m)
 		for _, row := range []struct {
@@ -346,7 +303,7 @@ func speaksOfSession(args []string) bool {
 }
 
 func TestALoginWithALostReplyCanBeRepeated(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		direct := newStage(t, e.manager(t))
 		for _, row := range []struct {
 			name   string
@@ -393,7 +350,7 @@ func TestALoginWithALostReplyCanBeRepeated(t *testing.T) {
 }
 
 func TestALogoutWithALostReplyEndsTheSession(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		root := newStage(t, m)
 		for _, lose := range []func(func(args []string) bool){p.CutReply, p.CutRequest} {
@@ -418,7 +375,7 @@ func TestALogoutWithALostReplyEndsTheSession(t *testing.T) {
 }
 
 func TestAFlushedScriptIsSentWhole(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		st := newStage(t, e.manager(t))
 		for i, ops := range []string{"login:alice", "add:n", "add:n", "rotate", "add:n save add:n", "login:alice", "add:n"} {
 			if err := e.client.ScriptFlush(t.Context()).Err(); err != nil {
@@ -441,7 +398,7 @@ func TestAFlushedScriptIsSentWhole(t *testing.T) {
 
 func TestAnUnansweringRedisIsGivenUp(t *testing.T) {
 	t.Parallel()
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		direct := newStage(t, e.manager(t))
 		direct.must("set:memo:real")
 		for _, row := range []struct {

@@ -50,12 +50,23 @@ type knownSession struct {
 
 // postponed is what is to be done to a session once Redis is back.
 type postponed struct {
-	at      *stored // as Redis confirmed it
-	ops     []record.Op
-	size    int
-	ended   bool
-	cleared int           // how often the changes were dropped
+	at      *stored       // as Redis confirmed it
+	batches []batch       // of acknowledged changes, the oldest first
+	tries   tries         // of the first of them
+	ended   bool          // it is to be ended, and is blocked here
 	busy    chan struct{} // closed when the flush under way ends; nil if there is none
+}
+
+// batch is what one commit would have written.
+type batch struct {
+	ops  []record.Op
+	size int
+}
+
+// tries is what is known of attempts to write a batch.
+type tries struct {
+	wrote []string // their revisions
+	lost  bool     // one was sent, and its outcome could not be told
 }
 
 func newMemory(m *Manager) *memory {
@@ -71,6 +82,9 @@ func (k *memory) confirm(id, raw string) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if _, over := k.recent[id]; over {
+		return // by a logout that overtook the load
+	}
 	k.put(id, knownSession{raw, k.m.cfg.Now()})
 }
 
@@ -85,32 +99,29 @@ func (k *memory) put(id string, s knownSession) {
 	}
 }
 
-// purge forgets what lay at id: it ended, or goes on under another id.
+// purge forgets what Redis had at id: it is gone, or goes on under another id.
 func (k *memory) purge(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.purgeLocked(id)
-}
-
-func (k *memory) purgeLocked(id string) {
 	k.known.Remove(id)
-	if p := k.postponed[id]; p != nil {
-		k.clearLocked(p)
-	}
 }
 
 // clearLocked drops the changes of p, as their session has ended.
 func (k *memory) clearLocked(p *postponed) {
-	k.held -= p.size
-	p.ops, p.size = nil, 0
-	p.cleared++
+	for _, b := range p.batches {
+		k.held -= b.size
+	}
+	p.batches, p.tries = nil, tries{}
 }
 
 // ended forgets a session that has ended, and remembers for a while that it did.
 func (k *memory) ended(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.purgeLocked(id)
+	k.known.Remove(id)
+	if p := k.postponed[id]; p != nil {
+		k.clearLocked(p)
+	}
 	if len(k.recent) >= maxEndings {
 		k.sweepLocked()
 	}

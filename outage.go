@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -24,32 +25,40 @@ func (k *memory) blocked(id string) bool {
 	return p != nil && p.ended
 }
 
-// postpone keeps ops, which surely did not reach Redis, on top of at, and
-// remembers after, the record that they make. It reports false if there is no
-// room: an acknowledged change is never dropped for a new one.
-func (k *memory) postpone(at, after *stored, raw string, ops []record.Op) bool {
-	size := len(raw)
+// lastKnown returns the record at id as this process last knew it, "" if not.
+func (k *memory) lastKnown(id string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, _ := k.known.Peek(id)
+	return s.raw
+}
+
+// postpone keeps ops, which surely did not reach Redis, for the session at, and
+// remembers after, the record that they make of before. It reports false if that
+// is no longer the last known, and an error if there is no room: an acknowledged
+// change is never dropped for a new one.
+func (k *memory) postpone(at *stored, before, after string, ops []record.Op) (bool, error) {
+	size := len(after)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s, ok := k.known.Peek(at.id)
-	if !ok || k.closed || k.held+size > maxPostponed {
-		return false
-	}
 	p := k.postponed[at.id]
+	switch {
+	case !ok || k.closed || k.held+size > maxPostponed || p != nil && p.ended:
+		return false, errNoRoom
+	case s.raw != before:
+		return false, nil
+	}
 	if p == nil {
 		p = &postponed{at: at}
 		k.postponed[at.id] = p
 	}
-	if p.ended {
-		return false
-	}
-	p.ops = append(p.ops, ops...)
-	p.size += size
+	p.batches = append(p.batches, batch{ops, size})
 	k.held += size
-	s.raw = raw
+	s.raw = after
 	k.put(at.id, s)
 	k.flushSoonLocked()
-	return true
+	return true, nil
 }
 
 // postponeEnd blocks a session and ends it once Redis is back.
@@ -64,7 +73,8 @@ func (k *memory) postponeEnd(at *stored) bool {
 		p = &postponed{at: at}
 		k.postponed[at.id] = p
 	}
-	k.purgeLocked(at.id)
+	k.known.Remove(at.id)
+	k.clearLocked(p)
 	p.ended = true
 	k.flushSoonLocked()
 	return true
@@ -103,91 +113,126 @@ func (k *memory) run(ctx context.Context) {
 	}
 }
 
+// flushers is how many sessions are flushed at once: a Redis that writes to a slow
+// disk answers one after the other.
+const flushers = 16
+
+// flushAll flushes what can be, endings first: until then other servers serve
+// the sessions.
 func (k *memory) flushAll(ctx context.Context) {
 	k.mu.Lock()
-	ids := slices.Collect(maps.Keys(k.postponed))
-	k.mu.Unlock()
-	for _, id := range ids {
-		if ctx.Err() != nil {
-			return
-		}
-		if !k.m.breakers.down(ctx, k.m.store.key(id)) {
-			_ = k.flush(ctx, id)
+	var ids []string
+	for _, ends := range []bool{true, false} {
+		for id, p := range k.postponed {
+			if p.ended == ends {
+				ids = append(ids, id)
+			}
 		}
 	}
+	k.mu.Unlock()
+	queue := make(chan string)
+	var workers sync.WaitGroup
+	for range min(flushers, len(ids)) {
+		workers.Go(func() {
+			for id := range queue {
+				if ctx.Err() == nil && !k.m.breakers.down(ctx, k.m.store.key(id)) {
+					_ = k.flush(ctx, id) // what fails stays postponed
+				}
+			}
+		})
+	}
+	for _, id := range ids {
+		queue <- id
+	}
+	close(queue)
+	workers.Wait()
 }
 
 // flush brings what is postponed for id to Redis, and waits for a flush that
 // is under way. It returns an error if something is still postponed.
 func (k *memory) flush(ctx context.Context, id string) error {
-	if !k.some.Load() {
-		return nil
-	}
-	k.mu.Lock()
-	p := k.postponed[id]
-	if p == nil {
-		k.mu.Unlock()
-		return nil
-	}
-	if busy := p.busy; busy != nil {
-		k.mu.Unlock()
-		select {
-		case <-busy:
-		case <-ctx.Done():
+	for k.some.Load() {
+		k.mu.Lock()
+		p := k.postponed[id]
+		if p == nil {
+			k.mu.Unlock()
+			return nil
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if busy := p.busy; busy != nil {
+			k.mu.Unlock()
+			select {
+			case <-busy:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
 		}
-		return k.flush(ctx, id)
+		p.busy = make(chan struct{})
+		k.mu.Unlock()
+		if err := k.flushOne(ctx, id, p); err != nil {
+			return err
+		}
 	}
-	p.busy = make(chan struct{})
-	taken := *p
-	k.mu.Unlock()
+	return nil
+}
 
-	err := k.replay(ctx, taken)
+// flushOne does the next thing that is postponed in p, which is busy for it.
+func (k *memory) flushOne(ctx context.Context, id string, p *postponed) error {
+	k.mu.Lock()
+	ended, attempt := p.ended, p.tries
+	var next []record.Op
+	if len(p.batches) > 0 {
+		next = p.batches[0].ops
+	}
+	k.mu.Unlock()
+	var err error
+	if ended {
+		bounded, cancel := k.m.bounded(ctx)
+		_, err = k.m.endSession(bounded, id, true)
+		cancel()
+	} else if next != nil {
+		err = k.replay(ctx, p.at, next, &attempt)
+	}
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	close(p.busy)
 	p.busy = nil
-	if err != nil && (taken.ended || !maybeSent(err)) {
-		return err // it surely did not happen, or may happen twice
+	if ended {
+		if err == nil {
+			delete(k.postponed, id)
+		}
+		return err
 	}
-	if p.cleared == taken.cleared {
-		p.ops = p.ops[len(taken.ops):]
-		p.size -= taken.size
-		k.held -= taken.size
+	if len(p.batches) > 0 && next != nil { // else it has ended meanwhile
+		if p.tries = attempt; errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		k.held -= p.batches[0].size
+		p.batches, p.tries = p.batches[1:], tries{}
 	}
-	if len(p.ops) == 0 && p.ended == taken.ended {
+	if len(p.batches) == 0 && !p.ended {
 		delete(k.postponed, id)
 	}
 	return nil
 }
 
-// replay does what was postponed by the normal way, so that nothing comes back
-// that has ended meanwhile. What cannot be kept any more is an event.
-func (k *memory) replay(ctx context.Context, p postponed) (err error) {
+// replay writes a batch by the normal way, so that nothing comes back that has
+// ended meanwhile. An ErrUnavailable may be tried again; what cannot be kept any
+// more is an event.
+func (k *memory) replay(ctx context.Context, at *stored, ops []record.Op, attempt *tries) (err error) {
 	defer func() {
-		if v := recover(); v != nil { // of an update function
-			err = fmt.Errorf("redsession: replaying: update function panicked: %v", v)
+		if v := recover(); v != nil {
+			err = errPanicked
 		}
-		if err != nil && (p.ended || !maybeSent(err)) {
-			return
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrUnavailable) {
 			k.m.count.dropped.Add(1)
-			k.m.emit(ctx, Event{Kind: EventFailed, ID: p.at.id, UserID: p.at.rec.User, Reason: "a postponed change is lost", Err: err})
+			k.m.emit(ctx, Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Reason: "a postponed change is lost", Err: err})
 		}
 	}()
-	if p.ended {
-		bounded, cancel := k.m.bounded(ctx)
-		defer cancel()
-		_, err := k.m.endSession(bounded, p.at.id, true)
-		return err
-	}
-	s := &Session{m: k.m, r: (&http.Request{}).WithContext(ctx), sent: true, keepID: true, replay: true, stale: true}
-	s.use(p.at)
-	s.pending.ops = p.ops
+	s := &Session{m: k.m, r: (&http.Request{}).WithContext(ctx), sent: true, keepID: true, replay: attempt, stale: true}
+	s.use(at)
+	s.pending.ops = ops
 	return s.commit(ctx)
 }
 
@@ -210,6 +255,12 @@ func (k *memory) endAgain(ctx context.Context) {
 
 // close flushes what is left and says what it could not.
 func (k *memory) close() error {
+	k.mu.Lock()
+	again := k.closed
+	k.mu.Unlock()
+	if again {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
 	for k.some.Load() && ctx.Err() == nil {
@@ -239,7 +290,7 @@ func (k *memory) close() error {
 	k.mu.Unlock()
 	k.done.Wait()
 	if changes+ends > 0 {
-		return fmt.Errorf("redsession: closing: Redis did not come back: changes of %d sessions and %d logouts are lost", changes, ends)
+		return fmt.Errorf("redsession: closing: gave up after %s: what an outage left of %d sessions' changes and of %d logouts is lost", closeWithin, changes, ends)
 	}
 	return nil
 }
@@ -248,7 +299,7 @@ var errNoRoom = errors.New("too much is postponed already")
 
 // outageChanged is told by the breakers.
 func (m *Manager) outageChanged(down bool, err error) {
-	ctx := context.Background()
+	ctx := m.breakers.ctx // ends with Close
 	if down {
 		m.emit(ctx, Event{Kind: EventOutageBegan, Err: err})
 		return
@@ -262,7 +313,7 @@ func (m *Manager) outageChanged(down bool, err error) {
 // or a logout.
 func (c *commit) postpone(reason error) error {
 	m := c.m
-	if m.cfg.Outage != ServeKnown || c.base == nil || c.s.replay || c.login || c.rotate {
+	if m.cfg.Outage != ServeKnown || c.base == nil || c.s.replay != nil || c.login || c.rotate {
 		return reason
 	}
 	if c.logout {
@@ -276,21 +327,32 @@ func (c *commit) postpone(reason error) error {
 	if len(c.ops) == 0 || maybeSent(reason) {
 		return reason
 	}
-	after, err := c.onTop(*c.base.rec, c.base.rec)
-	if err != nil {
-		return err
+	base := c.base
+	for {
+		before := m.memory.lastKnown(base.id)
+		rec, _, err := record.Open(m.ring, m.store.key(base.id), before)
+		if err != nil || rec == nil || !rec.SameLogin(base.rec) {
+			return reason
+		}
+		c.merged = c.merged || rec.Rev != base.rec.Rev
+		after, err := c.onTop(*rec, rec)
+		if err != nil {
+			return err
+		}
+		raw, _, err := c.encode(after, base.id)
+		if err != nil {
+			return err
+		}
+		kept, err := m.memory.postpone(base, before, raw, c.ops)
+		if err != nil {
+			return errors.Join(reason, err)
+		}
+		if kept {
+			m.count.postponed.Add(1)
+			c.result, c.fromMemory = &stored{base.sid, base.id, after}, true
+			return nil
+		}
 	}
-	raw, _, err := c.encode(after, c.base.id)
-	if err != nil {
-		return err
-	}
-	at := &stored{c.base.sid, c.base.id, after}
-	if !m.memory.postpone(c.base, at, raw, c.ops) {
-		return errors.Join(reason, errNoRoom)
-	}
-	m.count.postponed.Add(1)
-	c.result, c.fromMemory = at, true
-	return nil
 }
 
 func withoutFlashes(fields []record.Field) []record.Field {

@@ -3,7 +3,6 @@ package redsession_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -129,7 +128,7 @@ func TestRedisAway(t *testing.T) {
 		{"black-holed", func(_ *redistest.Server, p *redistest.Proxy) { p.Blackhole(true) }, func(_ *redistest.Server, p *redistest.Proxy) { p.Blackhole(false) }, false},
 	} {
 		for policy := range redsession.OutagePolicy(policies) {
-			t.Run(fmt.Sprintf("%s/%d", fault.name, policy), func(t *testing.T) {
+			t.Run(fault.name+"/"+[policies]string{"ServeKnown", "FailClosed"}[policy], func(t *testing.T) {
 				t.Parallel()
 				srv := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 				e := &env{url: srv.URL, client: srv.Client(), clock: newClock(), events: &eventLog{}}

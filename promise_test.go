@@ -176,7 +176,7 @@ func (c comeback) run(t *testing.T, e *env, st *stage, user string, end func(st 
 }
 
 func TestOneRoundTrip(t *testing.T) {
-	mortalRedis(t, func(t *testing.T, e *env) {
+	mortalPlain(t, func(t *testing.T, e *env) {
 		m, p := e.behind(t)
 		st := newStage(t, m)
 		for _, ops := range []string{"login:warm add:n", "add:n", "logout", "login:warm add:n"} {

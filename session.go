@@ -30,10 +30,10 @@ type Session struct {
 	pending changes
 	next    sid // of the record that the next commit creates; zero until drawn
 	keepID  bool
-	read    bool // the handler looked at the session
-	sent    bool // the headers have left
-	memory  bool // base comes from this process's memory
-	replay  bool // this is a replay of what was postponed
+	read    bool   // the handler looked at the session
+	sent    bool   // the headers have left
+	memory  bool   // base comes from this process's memory
+	replay  *tries // of what was postponed; nil for a request's session
 	cookie  cookieAction
 	owed    bool            // cookie is due even if the handler's response is dropped
 	stream  context.Context // of Context, once it was asked for
@@ -67,7 +67,6 @@ type changes struct {
 	fresh  bool   // go on under a new id and end the old one: login, logout
 	carry  bool   // with fresh: on top of the values of the old one
 	login  bool   // a user logged in or passed the second factor
-	vouch  bool   // the login is to be sealed with the user's present stamp
 	logout bool   // the client's cookie goes, unless there is something to store
 	user   string // who was logged in before the logout
 	rotate bool   // Rotate was called

@@ -65,7 +65,22 @@ func (s *Session) load(ctx context.Context) error {
 
 // bounded is what all Redis work of one load or commit runs under.
 func (a *Admin) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), a.cfg.RedisTimeout)
+	own, cancel := context.WithTimeout(context.Background(), a.cfg.RedisTimeout)
+	return &boundedContext{own, ctx}, cancel
+}
+
+// boundedContext ends after RedisTimeout and not with the caller's, whose values
+// it has.
+type boundedContext struct {
+	context.Context
+	values context.Context
+}
+
+func (c *boundedContext) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.values.Value(key)
 }
 
 // recall goes on from what this process knows of the session of tk, as err says
@@ -89,6 +104,7 @@ func (s *Session) recall(tk ticket, err error) (finding, error) {
 	}
 	s.use(at)
 	s.pending.stamp, s.memory = "", true
+	s.m.count.degraded.Add(1)
 	return foundLive, nil
 }
 
@@ -97,13 +113,13 @@ func (s *Session) recall(tk ticket, err error) (finding, error) {
 func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 	m, now := s.m, s.m.cfg.Now()
 	at := &stored{sid: tk.sid, id: publicID(tk.sid)}
-	if m.memory.blocked(at.id) {
-		return foundTombstone, nil
-	}
-	if err := m.memory.flush(ctx, at.id); err != nil {
-		return foundNothing, err
-	}
 	for hop := range maxHops {
+		if m.memory.blocked(at.id) {
+			return foundTombstone, nil
+		}
+		if err := m.memory.flush(ctx, at.id); err != nil {
+			return foundNothing, err
+		}
 		key := m.store.key(at.id)
 		raw, touchErr, err := m.store.load(ctx, key, record.TTL(now, tk.idle, tk.deadline))
 		if err != nil {

@@ -23,7 +23,8 @@ const urlExamples = `want for example redis://localhost:6379/0, rediss://user:pa
 // dial returns a client for rawURL. Nothing is connected yet. Errors never
 // show the URL, which may hold a password.
 func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
-	u, err := url.Parse(rawURL)
+	rest, hosts := cutHosts(rawURL)
+	u, err := url.Parse(rest)
 	if err != nil {
 		return nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
 	}
@@ -35,8 +36,7 @@ func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	if scheme != "redis" && !secure && u.Scheme != "unix" || !slices.Contains([]string{"", "cluster", "sentinel"}, kind) {
 		return nil, fmt.Errorf("scheme %q is unknown: %s", u.Scheme, urlExamples)
 	}
-	hosts, err := urlHosts(u, kind)
-	if err != nil {
+	if hosts, err = urlHosts(u, kind, hosts); err != nil {
 		return nil, err
 	}
 	query := u.Query()
@@ -44,7 +44,10 @@ func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	sentinelUser, sentinelPassword := pop(query, "sentinel_username"), pop(query, "sentinel_password")
+	var sentinelUser, sentinelPassword string
+	if kind == "sentinel" {
+		sentinelUser, sentinelPassword = pop(query, "sentinel_username"), pop(query, "sentinel_password")
+	}
 	master, database, err := urlPath(u, kind)
 	if err != nil {
 		return nil, err
@@ -52,6 +55,9 @@ func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	o, err := urlOptions(u, hosts, database, query)
 	if err != nil {
 		return nil, err
+	}
+	if kind == "cluster" && o.DB != 0 {
+		return nil, fmt.Errorf("asks for database %d: a cluster has none but 0", o.DB)
 	}
 	if tlsConfig != nil {
 		tlsConfig.ServerName = or(tlsConfig.ServerName, serverName(kind, hosts))
@@ -70,8 +76,24 @@ func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	}
 }
 
+// cutHosts takes all hosts but the first out of rawURL, since net/url knows of one
+// alone, and returns them all.
+func cutHosts(rawURL string) (rest string, hosts []string) {
+	scheme, after, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return rawURL, nil
+	}
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	begin := strings.LastIndexByte(after[:end], '@') + 1
+	hosts = strings.Split(after[begin:end], ",")
+	return scheme + "://" + after[:begin] + hosts[0] + after[end:], hosts
+}
+
 // urlHosts returns the addresses that u names, with their ports.
-func urlHosts(u *url.URL, kind string) ([]string, error) {
+func urlHosts(u *url.URL, kind string, list []string) ([]string, error) {
 	if u.Scheme == "unix" {
 		if u.Host != "" || u.Path == "" {
 			return nil, errors.New("names no socket: " + urlExamples)
@@ -83,7 +105,7 @@ func urlHosts(u *url.URL, kind string) ([]string, error) {
 		port = "26379"
 	}
 	var hosts []string
-	for _, h := range strings.Split(u.Host, ",") {
+	for _, h := range list {
 		one := url.URL{Host: h}
 		if one.Hostname() == "" {
 			return nil, errors.New("has no host, or an empty one: " + urlExamples)
