@@ -72,7 +72,7 @@ var waysToAnswer = []struct {
 	}},
 	{"nothing at all", false, 200, func(http.ResponseWriter, *http.Request) {}},
 	{"an error", false, 404, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not found", 404) }},
-	{"a redirect", false, 303, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 303) }},
+	{"a redirect", false, http.StatusSeeOther, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusSeeOther) }},
 	{"no content", false, 204, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }},
 	{"not modified", false, 304, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }},
 	{"early hints first", false, 200, answerAfterHints},
@@ -460,7 +460,7 @@ func TestAfterAFailedSaveTheHandlerDecides(t *testing.T) {
 				if err := s.Save(r.Context()); !errors.Is(err, failure.want) {
 					t.Errorf("%s: got %v from Save, want %v", failure.name, err, failure.want)
 				}
-				http.Error(w, "too much", 413)
+				http.Error(w, "too much", http.StatusRequestEntityTooLarge)
 			},
 		}))
 		b.get("/login")
