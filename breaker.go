@@ -56,25 +56,22 @@ func (b *breakers) close() {
 	b.probes.Wait()
 }
 
-// ask runs fn, which asks Redis about key, unless the primary of key is known
-// to be away, and learns from its outcome.
-func (b *breakers) ask(ctx context.Context, key string, fn func() error) error {
-	if !b.trouble.Load() {
-		err := fn()
-		if outage(err) && !gaveUp(ctx) {
-			b.learn(b.of(ctx, key), err)
-		}
-		return err
-	}
-	at := b.of(ctx, key)
-	if at.State() != gobreaker.StateClosed {
+// enter tells whether Redis may be asked about key: not while the primary of key
+// is known to be away. What comes of it is for leave.
+func (b *breakers) enter(ctx context.Context, key string) error {
+	if b.down(ctx, key) {
 		return errDown
 	}
-	err := fn()
-	if !outage(err) || !gaveUp(ctx) {
-		b.learn(at, err)
+	return nil
+}
+
+// leave learns from how it went to ask Redis about key.
+func (b *breakers) leave(ctx context.Context, key string, err error) {
+	failed := outage(err)
+	if failed && gaveUp(ctx) || !failed && !b.trouble.Load() {
+		return
 	}
-	return err
+	b.learn(b.of(ctx, key), err)
 }
 
 // gaveUp tells whether the caller's context ended what was asked under it: that

@@ -47,7 +47,12 @@ func (st *store) ask(ctx context.Context, key string, fn func() error) error {
 	if st.guard == nil {
 		return fn()
 	}
-	return st.guard.ask(ctx, key, fn)
+	if err := st.guard.enter(ctx, key); err != nil {
+		return err
+	}
+	err := fn()
+	st.guard.leave(ctx, key, err)
+	return err
 }
 
 // inTime makes fn return when ctx is over, though it goes on behind the scenes
@@ -87,10 +92,13 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 	if !ok {
 		pipe = st.client.Pipeline()
 	}
-	err = st.ask(ctx, key, func() error {
-		_ = pipe.BatchProcess(ctx, get, expire)
-		return execute(ctx, pipe, get.Err)
-	})
+	_ = pipe.BatchProcess(ctx, get, expire)
+	if st.heedless || st.guard == nil {
+		err = st.ask(ctx, key, func() error { return execute(ctx, pipe, get) })
+	} else if err = st.guard.enter(ctx, key); err == nil { // ask, without the closure
+		err = execute(ctx, pipe, get)
+		st.guard.leave(ctx, key, err)
+	}
 	if err == nil || isReply(err) {
 		st.pipes.Put(pipe) // executed, it is empty again
 	}
@@ -104,9 +112,9 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 // execute runs pipe and returns the error of its first command. Where there is
 // none, but the pipeline failed, nothing was sent: the connection was refused,
 // for a wrong password for example, which go-redis does not tell the commands.
-func execute(ctx context.Context, pipe redis.Pipeliner, first func() error) error {
+func execute(ctx context.Context, pipe redis.Pipeliner, first redis.Cmder) error {
 	cmds, err := pipe.Exec(ctx)
-	if own := first(); own != nil || err == nil {
+	if own := first.Err(); own != nil || err == nil {
 		return own
 	}
 	for _, cmd := range cmds {

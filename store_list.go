@@ -99,10 +99,10 @@ func (st *store) listed(ctx context.Context, user string, most int) ([]string, e
 }
 
 // exec runs pipe, each command of which then has its own error.
-func (st *store) exec(ctx context.Context, pipe redis.Pipeliner) error {
+func (st *store) exec(ctx context.Context, pipe redis.Pipeliner, first redis.Cmder) error {
 	run := func() error {
-		err := execute(ctx, pipe, func() error { return nil })
-		if isReply(err) && !errors.Is(err, errNotSent) {
+		err := execute(ctx, pipe, first)
+		if errors.Is(err, redis.Nil) || isReply(err) && !errors.Is(err, errNotSent) {
 			return nil
 		}
 		return err
@@ -142,7 +142,7 @@ func (st *store) entriesOf(ctx context.Context, ids []string) ([]entry, error) {
 	for i, id := range ids {
 		gets[i], ttls[i] = pipe.Get(ctx, st.key(id)), pipe.PTTL(ctx, st.key(id))
 	}
-	if err := st.exec(ctx, pipe); err != nil {
+	if err := st.exec(ctx, pipe, gets[0]); err != nil {
 		return nil, err
 	}
 	found := make([]entry, len(ids))
@@ -162,12 +162,15 @@ func (st *store) entriesOf(ctx context.Context, ids []string) ([]entry, error) {
 // heads reads the first bytes of what lies at ids, which is no activity: enough
 // to tell a record, a tombstone with the successor's id, and nothing.
 func (st *store) heads(ctx context.Context, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	cmds := make([]*redis.StringCmd, len(ids))
 	pipe := st.client.Pipeline()
 	for i, id := range ids {
 		cmds[i] = pipe.GetRange(ctx, st.key(id), 0, record.HeadLen-1)
 	}
-	if err := st.exec(ctx, pipe); err != nil {
+	if err := st.exec(ctx, pipe, cmds[0]); err != nil {
 		return nil, err
 	}
 	heads := make([]string, len(ids))
