@@ -235,3 +235,18 @@ func outage(err error) bool {
 	}
 	return false
 }
+
+// inTime makes fn return when ctx is over, though it goes on behind the scenes
+// until the client's own timeouts end it.
+func inTime(ctx context.Context, fn func() error) func() error {
+	return func() error {
+		done := make(chan error, 1)
+		go func() { done <- fn() }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

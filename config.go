@@ -74,8 +74,7 @@ type Config struct {
 	UserStamp func(ctx context.Context, user string) (string, error)
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit.
 	MaxPerUser int
-	// MaxBytes is the largest record in bytes: 64 KiB unless set. A change beyond
-	// it is ErrTooLarge.
+	// MaxBytes is the largest record: 64 KiB unless set; more is ErrTooLarge.
 	MaxBytes int
 	// Encrypt keeps the values in Redis under AES-256-GCM.
 	Encrypt bool

@@ -155,3 +155,58 @@ func (k *memory) recall(tk ticket) (*stored, bool) {
 	at.rec = rec
 	return at, true
 }
+
+// lastKnown returns the record at id as this process last knew it, "" if not.
+func (k *memory) lastKnown(id string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, _ := k.known.Peek(id)
+	return s.raw
+}
+
+// postpone keeps ops, which surely did not reach Redis, for the session at, and
+// remembers after, the record that they make of before. It reports false if that
+// is no longer the last known, and an error if there is no room: an acknowledged
+// change is never dropped for a new one.
+func (k *memory) postpone(at *stored, before, after string, ops []record.Op) (bool, error) {
+	size := len(after)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.known.Peek(at.id)
+	p := k.postponed[at.id]
+	switch {
+	case !ok || k.closed || k.held+size > maxPostponed || p != nil && p.ended:
+		return false, errNoRoom
+	case s.raw != before:
+		return false, nil
+	}
+	if p == nil {
+		p = &postponed{at: at}
+		k.postponed[at.id] = p
+	}
+	p.batches = append(p.batches, batch{ops, size})
+	k.held += size
+	s.raw = after
+	k.put(at.id, s)
+	k.flushSoonLocked()
+	return true, nil
+}
+
+// postponeEnd blocks a session and ends it once Redis is back.
+func (k *memory) postponeEnd(at *stored) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.postponed[at.id]
+	if p == nil {
+		if k.closed || len(k.postponed) >= maxEndings {
+			return false
+		}
+		p = &postponed{at: at}
+		k.postponed[at.id] = p
+	}
+	k.known.Remove(at.id)
+	k.clearLocked(p)
+	p.ended = true
+	k.flushSoonLocked()
+	return true
+}

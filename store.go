@@ -55,21 +55,6 @@ func (st *store) ask(ctx context.Context, key string, fn func() error) error {
 	return err
 }
 
-// inTime makes fn return when ctx is over, though it goes on behind the scenes
-// until the client's own timeouts end it.
-func inTime(ctx context.Context, fn func() error) func() error {
-	return func() error {
-		done := make(chan error, 1)
-		go func() { done <- fn() }()
-		select {
-		case err := <-done:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // ping asks Redis for a sign of life.
 func (st *store) ping(ctx context.Context) error {
 	ping := func() error { return st.client.Ping(ctx).Err() }
