@@ -110,6 +110,10 @@ func (b *lasting) TempDir() string {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if err := leaked(); err != nil {
+		fmt.Println("FAIL:", err)
+		code = 1
+	}
 	for _, f := range slices.Backward(atExit) {
 		f()
 	}

@@ -181,6 +181,7 @@ func (l *eventLog) add(_ context.Context, e redsession.Event) {
 }
 
 func (l *eventLog) Write(p []byte) (int, error) {
+	sinkLog(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
@@ -268,6 +269,7 @@ func (b *browser) try(path string) (answer, error) {
 		return answer{}, err
 	}
 	defer res.Body.Close()
+	sinkCookies(res)
 	body, err := io.ReadAll(res.Body)
 	return answer{res, string(body)}, err
 }
