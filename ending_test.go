@@ -470,6 +470,21 @@ func TestAFailingUserStampLogsNobodyOut(t *testing.T) {
 	}
 }
 
+// The record takes the present stamp at its load, and the password changes after.
+func TestALoginOverARecordWithoutAStampTakesTheStampOfTheLogin(t *testing.T) {
+	e, st := newMini(t), &stamps{stamp: "v1"}
+	before := alive(t, e.manager(t), nil)
+	before.get("/login?user=alice")
+	b := alive(t, e.manager(t, st.configure), handlers{"/password": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) {
+		st.set("v2", nil)
+		s.Login("alice")
+	}}).with(before.cookie())
+	b.get("/password")
+	if got := b.get("/who").body; got != "alice" {
+		t.Errorf("got user %q, want alice, who has just logged in", got)
+	}
+}
+
 func TestARecordWithAnotherKindOfStampTakesThePresentOne(t *testing.T) {
 	for _, tt := range []struct {
 		name          string

@@ -88,7 +88,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		Created: s.head.Created, Auth: now.UnixMicro(),
 		User: user, Pending: pending, Remember: remember,
 		Idle: seconds(s.m.cfg.IdleTimeout), Deadline: now.Add(s.m.cfg.AbsoluteTimeout).Unix(),
-		Stamp:      s.head.Stamp, // of the half-open login, for Promote
+		Stamp:      or(s.pending.stamp, s.head.Stamp), // of the half-open login, for Promote
 		RemoteAddr: remoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: userAgent(s.r),
 	}
 	if !keep {
@@ -101,6 +101,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
 	s.head = head
+	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
 
 // Logout ends the session, here and in Redis, and expires the client's cookie.
