@@ -28,9 +28,9 @@ type Config struct {
 	// master's name as path; with user, password, database and go-redis's query
 	// options. With TLS also ca, cert, key (PEM files) and server_name.
 	URL string
-	// Client is used instead of URL. It stays the caller's to close. A client of
-	// another type than *redis.Client should have ContextTimeoutEnabled set, or
-	// RedisTimeout cannot bound its reads.
+	// Client is used instead of URL. It stays the caller's to close. Set its
+	// ContextTimeoutEnabled: without, each command takes a goroutine more, and on a
+	// frozen Redis one that stays until the client's own timeouts.
 	Client redis.UniversalClient
 	// Prefix begins every key, "session:" unless set. It keeps environments,
 	// tenants and versions apart.
@@ -68,8 +68,8 @@ type Config struct {
 
 	// UserStamp returns anything that changes when the user's credentials change,
 	// such as the password's hash or a counter. A session whose stamp differs from
-	// the one at login ends at its next request. It runs on every hit of a
-	// logged-in session and must be safe for concurrent use; an error answers
+	// the one at login ends at its next request. It runs at Login and on every hit of
+	// a user's session and must be safe for concurrent use; an error answers
 	// ErrUnavailable and logs nobody out.
 	UserStamp func(ctx context.Context, user string) (string, error)
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit.
