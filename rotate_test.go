@@ -522,6 +522,26 @@ func TestARotationWithAnUnknownOutcomeAnswersUnderTheOldCookie(t *testing.T) {
 	}
 }
 
+func TestAReplayedCookieDoesNotKeepTheSessionFromEnding(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		b := alive(t, e.manager(t), nil)
+		b.get("/login?user=alice")
+		thief := b.with(b.cookie())
+		e.advance(t, 3*time.Hour)
+		b.get("/who") // rotates
+		b.get("/who") // shows the new cookie
+		key := "session:" + b.state().ID
+		e.advance(t, 2*time.Hour)
+		before := e.client.TTL(context.Background(), key).Val()
+		if got := thief.get("/who").body; got != "" {
+			t.Fatalf("got user %q by a replay, want none", got)
+		}
+		if after := e.client.TTL(context.Background(), key).Val(); after > before {
+			t.Errorf("got %s left to the session after a replay, want %s and no more", after, before)
+		}
+	})
+}
+
 func TestTombstoneIsOfNoUseWithoutTheOldSID(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		b := alive(t, e.manager(t), nil)

@@ -121,12 +121,9 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 			return foundNothing, err
 		}
 		key := m.store.key(at.id)
-		raw, touchErr, err := m.store.load(ctx, key, record.TTL(now, tk.idle, tk.deadline))
+		raw, err := s.fetch(ctx, at.id, record.TTL(now, tk.idle, tk.deadline), hop > 0)
 		if err != nil {
 			return foundNothing, err
-		}
-		if touchErr != nil {
-			m.count.expireFailed.Add(1)
 		}
 		if raw == "" {
 			m.memory.purge(at.id)
@@ -142,6 +139,9 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 		if rec != nil {
 			at.rec = rec
 			f, err := s.admit(ctx, at, hop > 0)
+			if f == foundLive && hop > 0 {
+				m.store.setTTL(ctx, key, rec.TTL(now)) // a hit after all
+			}
 			if f == foundLive {
 				m.memory.confirm(at.id, raw)
 			}
@@ -152,7 +152,7 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 			return foundNothing, nil
 		}
 		if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < record.TTL(now, tk.idle, tk.deadline) {
-			m.store.shorten(ctx, key, left)
+			m.store.setTTL(ctx, key, left)
 		}
 		if tomb.Next == "" {
 			return foundTombstone, nil
@@ -162,6 +162,19 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 		}
 	}
 	return s.refuse(EventRefused, publicID(tk.sid), "rotated too often"), nil
+}
+
+// fetch reads what lies at id, and prolongs it unless a rotated id led there: who
+// replays one after its grace must not keep the session from ending.
+func (s *Session) fetch(ctx context.Context, id string, ttl time.Duration, followed bool) (string, error) {
+	if followed {
+		return s.m.store.get(ctx, id)
+	}
+	raw, touchErr, err := s.m.store.load(ctx, s.m.store.key(id), ttl)
+	if touchErr != nil {
+		s.m.count.expireFailed.Add(1)
+	}
+	return raw, err
 }
 
 // graceOver tells whether the client has been using what a rotated id leads to

@@ -128,9 +128,9 @@ func absent(err error) (raw string, failed error) {
 	return "", err
 }
 
-// shorten takes back what load has prolonged. If it fails, the key only takes
-// memory for longer: a tombstone has its deadline inside.
-func (st *store) shorten(ctx context.Context, key string, ttl time.Duration) {
+// setTTL makes the value under key live for ttl from now on. If it fails, a
+// tombstone only takes memory for longer, and a session waits for its next hit.
+func (st *store) setTTL(ctx context.Context, key string, ttl time.Duration) {
 	_ = st.ask(ctx, key, func() error { return st.client.Expire(ctx, key, ttl).Err() })
 }
 
