@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/redisurl"
 )
 
 // Admin lists and ends sessions. It is safe for concurrent use. Its calls run
@@ -35,7 +36,7 @@ func newAdmin(c Config, mistakes error) (*Admin, error) {
 	client := c.Client
 	if c.URL != "" && client == nil {
 		var err error
-		if client, err = dial(c.URL, c.RedisTimeout); err != nil {
+		if client, err = redisurl.Client(c.URL, c.RedisTimeout); err != nil {
 			mistakes = errors.Join(mistakes, fmt.Errorf("Config.URL: %w", err))
 		}
 		a.own = client
@@ -48,7 +49,7 @@ func newAdmin(c Config, mistakes error) (*Admin, error) {
 	if a.ring, err = record.NewRing(c.Secrets); err != nil {
 		return nil, errors.Join(fmt.Errorf("redsession: deriving keys: %w", err), a.Close())
 	}
-	a.store = &store{client: client, prefix: c.Prefix, heedless: !heedsContext(client)}
+	a.store = &store{client: client, prefix: c.Prefix, heedless: !redisurl.HeedsContext(client)}
 	return a, nil
 }
 

@@ -3,6 +3,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -144,16 +145,16 @@ const (
 
 // withDefaults fills the fields that are zero.
 func (c Config) withDefaults() Config {
-	c.Prefix = or(c.Prefix, defaultPrefix)
-	c.AbsoluteTimeout = or(c.AbsoluteTimeout, defaultAbsolute)
-	c.IdleTimeout = or(c.IdleTimeout, defaultIdle)
-	c.AnonymousTimeout = or(c.AnonymousTimeout, min(defaultAnonymous, c.IdleTimeout))
-	c.RotateEvery = or(c.RotateEvery, defaultRotateEvery)
-	c.RotateGrace = or(c.RotateGrace, defaultRotateGrace)
-	c.MaxBytes = or(c.MaxBytes, defaultMaxBytes)
-	c.OutageMaxStale = or(c.OutageMaxStale, defaultMaxStale)
-	c.RedisTimeout = or(c.RedisTimeout, defaultRedisTimeout)
-	c.Logger = or(c.Logger, slog.Default())
+	c.Prefix = cmp.Or(c.Prefix, defaultPrefix)
+	c.AbsoluteTimeout = cmp.Or(c.AbsoluteTimeout, defaultAbsolute)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdle)
+	c.AnonymousTimeout = cmp.Or(c.AnonymousTimeout, min(defaultAnonymous, c.IdleTimeout))
+	c.RotateEvery = cmp.Or(c.RotateEvery, defaultRotateEvery)
+	c.RotateGrace = cmp.Or(c.RotateGrace, defaultRotateGrace)
+	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
+	c.OutageMaxStale = cmp.Or(c.OutageMaxStale, defaultMaxStale)
+	c.RedisTimeout = cmp.Or(c.RedisTimeout, defaultRedisTimeout)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	c.Cookie = c.Cookie.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
@@ -165,14 +166,6 @@ func (c Config) withDefaults() Config {
 		c.Unauthorized = http.HandlerFunc(answerUnauthorized)
 	}
 	return c
-}
-
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }
 
 // check reports every mistake of a Config that has its defaults.

@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -57,8 +58,8 @@ func (c Cookie) withDefaults() Cookie {
 	default:
 		c.Name = "__Host-session"
 	}
-	c.Path = or(c.Path, "/")
-	c.SameSite = or(c.SameSite, http.SameSiteLaxMode)
+	c.Path = cmp.Or(c.Path, "/")
+	c.SameSite = cmp.Or(c.SameSite, http.SameSiteLaxMode)
 	return c
 }
 

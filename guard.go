@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -65,13 +66,13 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	}
 	own := origin(base)
 	return m.revokeWhere(ctx, base.rec.User, "others of the user's", func(id string, rec *record.Record) bool {
-		return or(rec.Origin, id) != own // another request may be rotating s
+		return cmp.Or(rec.Origin, id) != own // another request may be rotating s
 	})
 }
 
 // origin is the id that the session had when it was created or logged in to.
 // Timed rotation keeps it, login and logout do not.
-func origin(at *stored) string { return or(at.rec.Origin, at.id) }
+func origin(at *stored) string { return cmp.Or(at.rec.Origin, at.id) }
 
 const csrfLen = 32
 

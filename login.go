@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		Created: s.head.Created, Auth: now.UnixMicro(),
 		User: user, Pending: pending, Remember: remember,
 		Idle: seconds(s.m.cfg.IdleTimeout), Deadline: now.Add(s.m.cfg.AbsoluteTimeout).Unix(),
-		Stamp:      or(s.pending.stamp, s.head.Stamp), // of the half-open login, for Promote
+		Stamp:      cmp.Or(s.pending.stamp, s.head.Stamp), // of the half-open login, for Promote
 		RemoteAddr: remoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: userAgent(s.r),
 	}
 	if !keep {
@@ -111,7 +112,7 @@ func (s *Session) Logout() {
 	s.lock()
 	defer s.mu.Unlock()
 	flashes, there := record.Find(s.view(), flashKey)
-	s.pending = changes{fresh: true, logout: true, user: or(s.pending.user, s.head.User)}
+	s.pending = changes{fresh: true, logout: true, user: cmp.Or(s.pending.user, s.head.User)}
 	s.fields, s.parsed = nil, true
 	s.head = s.m.anonymous()
 	if there {

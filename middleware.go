@@ -23,6 +23,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+
+	"github.com/redsession/redsession/internal/redisurl"
 )
 
 // Errors that Save returns and Config.ErrorHandler gets, wrapped; find them
@@ -70,7 +72,7 @@ func New(c Config) (*Manager, error) {
 	m.streams.admin, m.streams.poll = a, streamPoll
 	ctx, cancel := m.bounded(context.Background())
 	defer cancel()
-	where := place(m.store.client)
+	where := redisurl.Place(m.store.client)
 	if err := m.store.ping(ctx); err != nil {
 		c.Logger.Warn("session store cannot be reached", "redis", where, "error", err.Error())
 	} else {

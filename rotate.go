@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -141,7 +142,7 @@ func (c *commit) turn() error {
 		old := c.base
 		c.head = *old.rec
 		c.head.Issued, c.head.Seen = now.Unix(), 0
-		c.head.Origin = or(old.rec.Origin, old.id)
+		c.head.Origin = cmp.Or(old.rec.Origin, old.id)
 		if _, err := c.put(old.rec); err != nil {
 			if try > 0 {
 				c.withdraw()
@@ -149,7 +150,7 @@ func (c *commit) turn() error {
 			return err
 		}
 		life := min(time.Duration(old.rec.Deadline-now.Unix())*time.Second, tombstoneLife)
-		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), or(old.rec.Seen, seen), old.sid[:], c.next[:], c.result.id, now.Add(life).Unix())
+		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), cmp.Or(old.rec.Seen, seen), old.sid[:], c.next[:], c.result.id, now.Add(life).Unix())
 		if err != nil {
 			return fmt.Errorf("redsession: rotating: %w", err)
 		}

@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -88,7 +89,7 @@ func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw s
 		st.pipes.Put(pipe) // executed, it is empty again
 	}
 	if err == nil {
-		return or(get.Val(), garbage), expire.Err(), nil
+		return cmp.Or(get.Val(), garbage), expire.Err(), nil
 	}
 	raw, err = absent(err)
 	return raw, nil, err
@@ -140,7 +141,7 @@ func (st *store) get(ctx context.Context, id string) (string, error) {
 	if err := st.ask(ctx, st.key(id), func() error { return st.client.Process(ctx, get) }); err != nil {
 		return absent(err)
 	}
-	return or(get.Val(), garbage), nil
+	return cmp.Or(get.Val(), garbage), nil
 }
 
 // create stores a record under an id that nobody else knows yet.
@@ -230,7 +231,7 @@ func (st *store) swap(ctx context.Context, id, rev, raw string, ttl time.Duratio
 		case err == nil && !isText:
 			return true, "", nil
 		case err == nil:
-			current = or(text, garbage)
+			current = cmp.Or(text, garbage)
 		case !maybeSent(err) && !lost:
 			return false, "", err
 		case !maybeSent(err): // this try was not sent, an earlier one may have been
@@ -295,7 +296,7 @@ func (st *store) end(ctx context.Context, id, tombstone string, life time.Durati
 		}
 		if err == nil {
 			found, _ := reply.(string)
-			return or(found, garbage), nil
+			return cmp.Or(found, garbage), nil
 		}
 		if isReply(err) || try == 2 || pause(ctx, try) != nil {
 			return "", err

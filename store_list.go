@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -152,7 +153,7 @@ func (st *store) entriesOf(ctx context.Context, ids []string) ([]entry, error) {
 			return nil, err
 		}
 		if err == nil {
-			raw = or(raw, garbage)
+			raw = cmp.Or(raw, garbage)
 		}
 		found[i] = entry{id: id, raw: raw, ttl: max(0, ttls[i].Val())}
 	}

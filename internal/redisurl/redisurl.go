@@ -1,6 +1,9 @@
-package redsession
+// Package redisurl makes a client of a URL: of one server, by TCP, TLS or a unix
+// socket, of a cluster, or of what sentinels watch.
+package redisurl
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -20,9 +23,10 @@ import (
 const urlExamples = `want for example redis://localhost:6379/0, rediss://user:password@host:6380/1?ca=ca.pem, unix:///run/redis.sock?db=1, ` +
 	`redis+cluster://h1:6379,h2:6379 or redis+sentinel://h1:26379,h2:26379/mymaster/0`
 
-// dial returns a client for rawURL. Nothing is connected yet. Errors never
+// Client returns a client for rawURL whose every wait is bounded by timeout,
+// where the URL does not say otherwise. Nothing is connected yet. Errors never
 // show the URL, which may hold a password.
-func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
+func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 	rest, hosts := cutHosts(rawURL)
 	u, err := url.Parse(rest)
 	if err != nil {
@@ -60,7 +64,7 @@ func dial(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
 		return nil, fmt.Errorf("asks for database %d: a cluster has none but 0", o.DB)
 	}
 	if tlsConfig != nil {
-		tlsConfig.ServerName = or(tlsConfig.ServerName, serverName(kind, hosts))
+		tlsConfig.ServerName = cmp.Or(tlsConfig.ServerName, serverName(kind, hosts))
 	}
 	o.TLSConfig = tlsConfig
 	bound(o, timeout)
@@ -110,7 +114,7 @@ func urlHosts(u *url.URL, kind string, list []string) ([]string, error) {
 		if one.Hostname() == "" {
 			return nil, errors.New("has no host, or an empty one: " + urlExamples)
 		}
-		hosts = append(hosts, net.JoinHostPort(one.Hostname(), or(one.Port(), port)))
+		hosts = append(hosts, net.JoinHostPort(one.Hostname(), cmp.Or(one.Port(), port)))
 	}
 	if kind == "" && len(hosts) > 1 {
 		return nil, fmt.Errorf("names several hosts, which %s:// does not do: %s", u.Scheme, urlExamples)
@@ -225,12 +229,12 @@ func serverName(kind string, hosts []string) string {
 // hold every request for go-redis's own 3 seconds and several tries.
 func bound(o *redis.Options, timeout time.Duration) {
 	o.ContextTimeoutEnabled = true
-	o.DialTimeout = or(o.DialTimeout, timeout)
-	o.ReadTimeout = or(o.ReadTimeout, timeout)
-	o.WriteTimeout = or(o.WriteTimeout, timeout)
-	o.PoolTimeout = or(o.PoolTimeout, timeout)
-	o.MaxRetries = or(o.MaxRetries, 1)              // heals a pooled connection that Redis closed
-	o.PipelinePoolSize = or(o.PipelinePoolSize, -1) // a second pool is a second wait
+	o.DialTimeout = cmp.Or(o.DialTimeout, timeout)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, timeout)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, timeout)
+	o.PoolTimeout = cmp.Or(o.PoolTimeout, timeout)
+	o.MaxRetries = cmp.Or(o.MaxRetries, 1)              // heals a pooled connection that Redis closed
+	o.PipelinePoolSize = cmp.Or(o.PipelinePoolSize, -1) // a second pool is a second wait
 	o.DialerRetries = 1
 	o.DisableIdentity = true // before Redis 7.2 it is answered with an error
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -266,8 +270,8 @@ func failoverOptions(o *redis.Options, sentinels []string, master string) *redis
 	}
 }
 
-// heedsContext tells whether a context's deadline bounds what client reads.
-func heedsContext(client redis.UniversalClient) bool {
+// HeedsContext tells whether a context's deadline bounds what client reads.
+func HeedsContext(client redis.UniversalClient) bool {
 	switch c := client.(type) {
 	case *redis.Client:
 		return c.Options().ContextTimeoutEnabled
@@ -277,8 +281,8 @@ func heedsContext(client redis.UniversalClient) bool {
 	return false
 }
 
-// place says where sessions are stored, for a log: no password.
-func place(client redis.UniversalClient) string {
+// Place says where sessions are stored, for a log: no password.
+func Place(client redis.UniversalClient) string {
 	switch c := client.(type) {
 	case *redis.Client:
 		o := c.Options()
