@@ -49,7 +49,9 @@ func newAdmin(c Config, mistakes error) (*Admin, error) {
 	if a.ring, err = record.NewRing(c.Secrets); err != nil {
 		return nil, errors.Join(fmt.Errorf("redsession: deriving keys: %w", err), a.Close())
 	}
-	a.store = &store{client: client, prefix: c.Prefix, heedless: !redisurl.HeedsContext(client)}
+	_, cluster := client.(*redis.ClusterClient) // keeps the slot in the command
+	a.store = &store{client: client, prefix: c.Prefix, heedless: !redisurl.HeedsContext(client), reuse: a.own != nil && !cluster}
+	a.store.loads.run = a.store.loadTogether
 	return a, nil
 }
 

@@ -89,6 +89,19 @@ func (b *breakers) down(ctx context.Context, key string) bool {
 	return b.trouble.Load() && b.of(ctx, key).State() != gobreaker.StateClosed
 }
 
+// primaryOf returns the address of the primary of key, and "" where there is but
+// one, or none that is known.
+func (b *breakers) primaryOf(ctx context.Context, key string) string {
+	if b.cluster == nil {
+		return ""
+	}
+	primary, err := b.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return ""
+	}
+	return primary.Options().Addr
+}
+
 // of returns the breaker of the primary of key.
 func (b *breakers) of(ctx context.Context, key string) *breaker {
 	name, node := "", redis.Cmdable(b.client)

@@ -43,8 +43,8 @@ func (s *Session) commit(ctx context.Context) error {
 			s.finish(c, errPanicked)
 		}
 	}()
-	bounded, cancel := s.m.bounded(ctx)
-	defer cancel()
+	bounded := s.m.bounded(ctx)
+	defer bounded.end(false)
 	c.ctx = bounded
 	err := c.run()
 	if errors.Is(err, ErrUnavailable) && !errors.Is(err, errStamp) {
@@ -220,7 +220,7 @@ func (c *commit) write() error {
 		}
 		if swapped {
 			c.result = &stored{c.base.sid, c.base.id, rec}
-			c.m.memory.confirm(c.base.id, raw)
+			c.m.memory.confirm(c.base.id, raw, rec, c.m.cfg.Now())
 			c.m.count.commits.Add(1)
 			return nil
 		}

@@ -1,7 +1,10 @@
 package redsession
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -125,16 +128,13 @@ type ticket struct {
 type transport struct {
 	cookie Cookie
 	header string
-	codecs []*securecookie.SecureCookie // newest secret first
+	ring   record.Ring
+	codec  *securecookie.SecureCookie // of the newest secret
 }
 
 func newTransport(c Config, ring record.Ring) *transport {
-	t := &transport{cookie: c.Cookie, header: c.Header}
-	for _, k := range ring {
-		// The age check is off: the ticket's own deadline and the record decide.
-		t.codecs = append(t.codecs, securecookie.New(k.Cookie, nil).
-			SetSerializer(securecookie.NopEncoder{}).MaxAge(0).MaxLength(maxTicketText))
-	}
+	t := &transport{cookie: c.Cookie, header: c.Header, ring: ring}
+	t.codec = securecookie.New(ring[0].Cookie, nil).SetSerializer(securecookie.NopEncoder{}).MaxLength(maxTicketText)
 	return t
 }
 
@@ -182,24 +182,41 @@ func (t *transport) take(a *arrival, value string, now time.Time) {
 	}
 }
 
+// decode reads what securecookie wrote: base64url of "date|base64url of the
+// ticket|HMAC". It agrees with securecookie's Decode on every value, but keeps the
+// state of the HMAC between requests: that took a third of a hit. The age check
+// is left out: the ticket's own deadline and the record decide.
 func (t *transport) decode(value string) (tk ticket, ok bool) {
-	if len(value) > maxTicketText {
+	var text, signed [maxTicketText]byte
+	if len(value) > len(text) {
 		return tk, false
 	}
-	for _, codec := range t.codecs {
-		var b []byte
-		if codec.Decode(t.cookie.Name, value, &b) != nil {
-			continue
-		}
-		if len(b) != ticketLen {
-			return tk, false
-		}
-		copy(tk.sid[:], b)
-		tk.idle = int64(binary.BigEndian.Uint32(b[sidLen:]))
-		tk.deadline = int64(binary.BigEndian.Uint64(b[sidLen+4:]))
-		return tk, true
+	n, err := base64.URLEncoding.Decode(signed[:], text[:copy(text[:], value)])
+	if err != nil || n <= sha256.Size {
+		return tk, false
 	}
-	return tk, false
+	body, sum := signed[:n-sha256.Size-1], signed[n-sha256.Size:n]
+	_, payload, found := bytes.Cut(body, []byte{'|'})
+	if !found || signed[len(body)] != '|' || !t.signed(body, sum) {
+		return tk, false
+	}
+	b := text[:]
+	if n, err = base64.URLEncoding.Decode(b, payload); err != nil || n != ticketLen {
+		return tk, false
+	}
+	copy(tk.sid[:], b)
+	tk.idle = int64(binary.BigEndian.Uint32(b[sidLen:]))
+	tk.deadline = int64(binary.BigEndian.Uint64(b[sidLen+4:]))
+	return tk, true
+}
+
+func (t *transport) signed(body, sum []byte) bool {
+	for _, k := range t.ring {
+		if k.Signed(t.cookie.Name, body, sum) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *transport) encode(tk ticket) (string, error) {
@@ -207,7 +224,7 @@ func (t *transport) encode(tk ticket) (string, error) {
 	b = append(b, tk.sid[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(min(tk.idle, 1<<32-1)))
 	b = binary.BigEndian.AppendUint64(b, uint64(tk.deadline))
-	return t.codecs[0].Encode(t.cookie.Name, b)
+	return t.codec.Encode(t.cookie.Name, b)
 }
 
 // send gives the client tk. A client that came with the header gets the header

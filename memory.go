@@ -29,7 +29,7 @@ type memory struct {
 	m *Manager
 
 	mu        sync.Mutex // guards what follows
-	known     *simplelru.LRU[string, knownSession]
+	known     *simplelru.LRU[string, *knownSession]
 	bytes     int // of known
 	postponed map[string]*postponed
 	held      int                  // bytes of postponed
@@ -45,20 +45,24 @@ type memory struct {
 // knownSession is a record as Redis confirmed it, with what was postponed since.
 type knownSession struct {
 	raw string
-	at  time.Time // when Redis confirmed it
+	rec *record.Record // what raw was found to say; nil until somebody looked
+	at  time.Time      // when Redis confirmed it
 }
+
+// size is about what it takes: the text, and what it says.
+func (s *knownSession) size() int { return 2*len(s.raw) + 512 }
 
 // postponed is what is to be done to a session once Redis is back.
 type postponed struct {
 	at      *stored       // as Redis confirmed it
-	batches []batch       // of acknowledged changes, the oldest first
+	batches []changeset       // of acknowledged changes, the oldest first
 	tries   tries         // of the first of them
 	ended   bool          // it is to be ended, and is blocked here
 	busy    chan struct{} // closed when the flush under way ends; nil if there is none
 }
 
-// batch is what one commit would have written.
-type batch struct {
+// changeset is what one commit would have written.
+type changeset struct {
 	ops  []record.Op
 	size int
 }
@@ -71,28 +75,39 @@ type tries struct {
 
 func newMemory(m *Manager) *memory {
 	k := &memory{m: m, postponed: make(map[string]*postponed), recent: make(map[string]time.Time)}
-	k.known, _ = simplelru.NewLRU(maxKnown, func(_ string, s knownSession) { k.bytes -= len(s.raw) }) // the size is positive
+	k.known, _ = simplelru.NewLRU(maxKnown, func(_ string, s *knownSession) { k.bytes -= s.size() }) // the size is positive
 	return k
 }
 
-// confirm remembers what Redis has at id.
-func (k *memory) confirm(id, raw string) {
-	if k.m.cfg.Outage != ServeKnown {
-		return
+// same returns what Redis has at id if it is, byte by byte, what it had when this
+// process last looked: then its seal need not be checked and its members need not
+// be decoded again. Redis confirms the session by it.
+func (k *memory) same(id, raw string, now time.Time) *record.Record {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.known.Get(id)
+	if !ok || s.rec == nil || s.raw != raw {
+		return nil
 	}
+	s.at = now
+	return s.rec
+}
+
+// confirm remembers what Redis has at id.
+func (k *memory) confirm(id, raw string, rec *record.Record, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, over := k.recent[id]; over {
 		return // by a logout that overtook the load
 	}
-	k.put(id, knownSession{raw, k.m.cfg.Now()})
+	k.put(id, &knownSession{raw, rec, now})
 }
 
-func (k *memory) put(id string, s knownSession) {
+func (k *memory) put(id string, s *knownSession) {
 	if old, ok := k.known.Peek(id); ok {
-		k.bytes -= len(old.raw)
+		k.bytes -= old.size()
 	}
-	k.bytes += len(s.raw)
+	k.bytes += s.size()
 	k.known.Add(id, s)
 	for k.bytes > maxKnownBytes {
 		k.known.RemoveOldest()
@@ -142,9 +157,7 @@ func (k *memory) recall(tk ticket) (*stored, bool) {
 		return nil, false
 	}
 	at, now := &stored{sid: tk.sid, id: publicID(tk.sid)}, k.m.cfg.Now()
-	k.mu.Lock()
-	s, ok := k.known.Get(at.id)
-	k.mu.Unlock()
+	s, ok := k.lastKnown(at.id)
 	if !ok || now.Sub(s.at) > k.m.cfg.OutageMaxStale {
 		return nil, false
 	}
@@ -156,12 +169,15 @@ func (k *memory) recall(tk ticket) (*stored, bool) {
 	return at, true
 }
 
-// lastKnown returns the record at id as this process last knew it, "" if not.
-func (k *memory) lastKnown(id string) string {
+// lastKnown returns what this process last knew to be at id.
+func (k *memory) lastKnown(id string) (knownSession, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, _ := k.known.Peek(id)
-	return s.raw
+	s, ok := k.known.Get(id)
+	if !ok {
+		return knownSession{}, false
+	}
+	return *s, true
 }
 
 // postpone keeps ops, which surely did not reach Redis, for the session at, and
@@ -184,10 +200,9 @@ func (k *memory) postpone(at *stored, before, after string, ops []record.Op) (bo
 		p = &postponed{at: at}
 		k.postponed[at.id] = p
 	}
-	p.batches = append(p.batches, batch{ops, size})
+	p.batches = append(p.batches, changeset{ops, size})
 	k.held += size
-	s.raw = after
-	k.put(at.id, s)
+	k.put(at.id, &knownSession{raw: after, at: s.at})
 	k.flushSoonLocked()
 	return true, nil
 }

@@ -10,7 +10,7 @@
 // The request's way through the package, file by file:
 //
 //	cookie.go   the signed cookie
-//	sliding.go  GET and EXPIRE; deadlines
+//	sliding.go  GET and EXPIRE, in a pipeline that concurrent loads share; deadlines
 //	session.go  what the handler sees, and the changes that it makes
 //	commit.go   the write-back; login.go and rotate.go give a new id
 //	writer.go   when all that happens
@@ -70,8 +70,8 @@ func New(c Config) (*Manager, error) {
 	m.memory = newMemory(m)
 	m.onEnd = m.memory.ended
 	m.streams.admin, m.streams.poll = a, streamPoll
-	ctx, cancel := m.bounded(context.Background())
-	defer cancel()
+	ctx := m.bounded(context.Background())
+	defer ctx.end(false)
 	where := redisurl.Place(m.store.client)
 	if err := m.store.ping(ctx); err != nil {
 		c.Logger.Warn("session store cannot be reached", "redis", where, "error", err.Error())

@@ -132,9 +132,9 @@ func (k *memory) flushOne(ctx context.Context, id string, p *postponed) error {
 	k.mu.Unlock()
 	var err error
 	if ended {
-		bounded, cancel := k.m.bounded(ctx)
+		bounded := k.m.bounded(ctx)
 		_, err = k.m.endSession(bounded, id, true)
-		cancel()
+		bounded.end(false)
 	} else if next != nil {
 		err = k.replay(ctx, p.at, next, &attempt)
 	}
@@ -189,9 +189,9 @@ func (k *memory) endAgain(ctx context.Context) {
 	ids := slices.Collect(maps.Keys(k.recent))
 	k.mu.Unlock()
 	for _, id := range ids {
-		bounded, cancel := k.m.bounded(ctx)
+		bounded := k.m.bounded(ctx)
 		_, err := k.m.endSession(bounded, id, true)
-		cancel()
+		bounded.end(false)
 		if err != nil {
 			return
 		}
@@ -274,8 +274,8 @@ func (c *commit) postpone(reason error) error {
 	}
 	base := c.base
 	for {
-		before := m.memory.lastKnown(base.id)
-		rec, _, err := record.Open(m.ring, m.store.key(base.id), before)
+		last, _ := m.memory.lastKnown(base.id)
+		rec, _, err := record.Open(m.ring, m.store.key(base.id), last.raw)
 		if err != nil || rec == nil || !rec.SameLogin(base.rec) {
 			return reason
 		}
@@ -288,7 +288,7 @@ func (c *commit) postpone(reason error) error {
 		if err != nil {
 			return err
 		}
-		kept, err := m.memory.postpone(base, before, raw, c.ops)
+		kept, err := m.memory.postpone(base, last.raw, raw, c.ops)
 		if err != nil {
 			return errors.Join(reason, err)
 		}

@@ -115,7 +115,7 @@ func (c *commit) put(from *record.Record) (evicted []string, err error) {
 		return nil, unavailable(err)
 	}
 	c.result, c.cookie = at, cookieSet
-	c.m.memory.confirm(at.id, raw)
+	c.m.memory.confirm(at.id, raw, at.rec, c.m.cfg.Now())
 	return evicted, nil
 }
 

@@ -28,7 +28,8 @@ const (
 // ErrUnavailable: nobody knows then what the session is.
 func (s *Session) load(ctx context.Context) error {
 	m := s.m
-	s.came = m.transport.read(s.r, m.cfg.Now())
+	now := m.cfg.Now()
+	s.came = m.transport.read(s.r, now)
 	s.head = m.anonymous()
 	if s.came.invalid > 0 {
 		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
@@ -36,12 +37,11 @@ func (s *Session) load(ctx context.Context) error {
 	var found [findings]bool
 	found[foundNothing] = s.came.overdue > 0
 	if s.came.n > 0 {
-		// The client's going away must not cut the exchange with Redis: it
-		// would cost a connection, and look like an outage.
-		bounded, cancel := m.bounded(ctx)
-		defer cancel()
+		bounded, settled := m.bounded(ctx), false
+		defer func() { bounded.end(settled) }()
 		for _, tk := range s.came.tickets[:s.came.n] {
-			f, err := s.lookUp(bounded, tk)
+			f, err := s.lookUp(bounded, tk, now)
+			settled = f == foundLive && err == nil // nothing is still under way
 			if err != nil {
 				if f, err = s.recall(tk, err); err != nil {
 					return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
@@ -61,26 +61,6 @@ func (s *Session) load(ctx context.Context) error {
 		m.emit(ctx, Event{Kind: EventExpired, RemoteAddr: s.remoteAddr()})
 	}
 	return nil
-}
-
-// bounded is what all Redis work of one load or commit runs under.
-func (a *Admin) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	own, cancel := context.WithTimeout(context.Background(), a.cfg.RedisTimeout)
-	return &boundedContext{own, ctx}, cancel
-}
-
-// boundedContext ends after RedisTimeout and not with the caller's, whose values
-// it has.
-type boundedContext struct {
-	context.Context
-	values context.Context
-}
-
-func (c *boundedContext) Value(key any) any {
-	if v := c.Context.Value(key); v != nil {
-		return v
-	}
-	return c.values.Value(key)
 }
 
 // recall goes on from what this process knows of the session of tk, as err says
@@ -110,9 +90,10 @@ func (s *Session) recall(tk ticket, err error) (finding, error) {
 
 // lookUp asks Redis for the session of tk, over the tombstones of timed
 // rotations, and goes on from it if it lives.
-func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
-	m, now := s.m, s.m.cfg.Now()
-	at := &stored{sid: tk.sid, id: publicID(tk.sid)}
+func (s *Session) lookUp(ctx context.Context, tk ticket, now time.Time) (finding, error) {
+	m := s.m
+	key, id := m.store.locate(tk.sid)
+	at := &stored{sid: tk.sid, id: id}
 	for hop := range maxHops {
 		if m.memory.blocked(at.id) {
 			return foundTombstone, nil
@@ -120,8 +101,10 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 		if err := m.memory.flush(ctx, at.id); err != nil {
 			return foundNothing, err
 		}
-		key := m.store.key(at.id)
-		raw, err := s.fetch(ctx, at.id, record.TTL(now, tk.idle, tk.deadline), hop > 0)
+		if hop > 0 {
+			key = m.store.key(at.id)
+		}
+		raw, err := s.fetch(ctx, key, record.TTL(now, tk.idle, tk.deadline), hop > 0)
 		if err != nil {
 			return foundNothing, err
 		}
@@ -129,21 +112,24 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 			m.memory.purge(at.id)
 			return foundNothing, nil
 		}
-		rec, tomb, err := record.Open(m.ring, key, raw)
-		if err != nil {
-			return s.refuse(EventRefused, at.id, err.Error()), nil
+		rec, tomb := m.memory.same(at.id, raw, now), (*record.Tombstone)(nil)
+		known := rec != nil
+		if !known {
+			if rec, tomb, err = record.Open(m.ring, key, raw); err != nil {
+				return s.refuse(EventRefused, at.id, err.Error()), nil
+			}
 		}
 		if hop > 0 && graceOver(rec, tomb, now, m.cfg.RotateGrace) {
 			return s.refuse(EventReplayed, publicID(tk.sid), "rotated id after its grace"), nil
 		}
 		if rec != nil {
 			at.rec = rec
-			f, err := s.admit(ctx, at, hop > 0)
+			f, err := s.admit(ctx, at, now, hop > 0)
 			if f == foundLive && hop > 0 {
 				m.store.setTTL(ctx, key, rec.TTL(now)) // a hit after all
 			}
-			if f == foundLive {
-				m.memory.confirm(at.id, raw)
+			if f == foundLive && !known {
+				m.memory.confirm(at.id, raw, rec, now)
 			}
 			return f, err
 		}
@@ -164,13 +150,13 @@ func (s *Session) lookUp(ctx context.Context, tk ticket) (finding, error) {
 	return s.refuse(EventRefused, publicID(tk.sid), "rotated too often"), nil
 }
 
-// fetch reads what lies at id, and prolongs it unless a rotated id led there: who
+// fetch reads what lies under key, and prolongs it unless a rotated id led there: who
 // replays one after its grace must not keep the session from ending.
-func (s *Session) fetch(ctx context.Context, id string, ttl time.Duration, followed bool) (string, error) {
+func (s *Session) fetch(ctx context.Context, key string, ttl time.Duration, followed bool) (string, error) {
 	if followed {
-		return s.m.store.get(ctx, id)
+		return s.m.store.read(ctx, key)
 	}
-	raw, touchErr, err := s.m.store.load(ctx, s.m.store.key(id), ttl)
+	raw, touchErr, err := s.m.store.load(ctx, key, ttl)
 	if touchErr != nil {
 		s.m.count.expireFailed.Add(1)
 	}
@@ -191,8 +177,8 @@ func graceOver(rec *record.Record, tomb *record.Tombstone, now time.Time, grace 
 
 // admit checks what only the record of a live session tells, and goes on from
 // it. followed says that the client still has a rotated id.
-func (s *Session) admit(ctx context.Context, at *stored, followed bool) (finding, error) {
-	m, now := s.m, s.m.cfg.Now()
+func (s *Session) admit(ctx context.Context, at *stored, now time.Time, followed bool) (finding, error) {
+	m := s.m
 	if at.rec.TTL(now) <= 0 {
 		// Redis would let it live on for as long as hits come.
 		_, _ = m.store.end(ctx, at.id, "", 0, false)

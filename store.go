@@ -23,9 +23,11 @@ const idLen = 32
 // publicID is the name under which the session of s is kept, listed and
 // revoked. It cannot be turned back into s, so that what Redis, a log or a list
 // holds is no use as a cookie.
-func publicID(s sid) string {
+func publicID(s sid) string { return string(appendPublicID(nil, s)) }
+
+func appendPublicID(b []byte, s sid) []byte {
 	sum := sha256.Sum256(s[:])
-	return base64.RawURLEncoding.EncodeToString(sum[:24])
+	return base64.RawURLEncoding.AppendEncode(b, sum[:24])
 }
 
 // store speaks to Redis. It knows the keys and the commands, and nothing of
@@ -33,7 +35,9 @@ func publicID(s sid) string {
 type store struct {
 	client   redis.UniversalClient
 	prefix   string
-	heedless bool      // client reads on when a context is over
+	heedless bool // client reads on when a context is over
+	reuse    bool // nobody else sees the commands that client gets
+	loads    loads
 	pipes    sync.Pool // of redis.Pipeliner
 	guard    *breakers // nil for an Admin alone, whose callers wait as long as they like
 }
@@ -67,52 +71,12 @@ func (st *store) ping(ctx context.Context) error {
 
 func (st *store) key(id string) string { return st.prefix + id }
 
-// load reads the value under key ("" if there is none) and makes it live for
-// ttl from now on, in one round trip. touchErr is Redis's refusal to prolong, as
-// of a read-only replica or a full memory.
-func (st *store) load(ctx context.Context, key string, ttl time.Duration) (raw string, touchErr, err error) {
-	var arg any = key // boxed once
-	get := redis.NewStringCmd(ctx, "get", arg)
-	expire := redis.NewBoolCmd(ctx, "expire", arg, int64(ttl/time.Second))
-	pipe, ok := st.pipes.Get().(redis.Pipeliner)
-	if !ok {
-		pipe = st.client.Pipeline()
-	}
-	_ = pipe.BatchProcess(ctx, get, expire)
-	if st.heedless || st.guard == nil {
-		err = st.ask(ctx, key, func() error { return execute(ctx, pipe, get) })
-	} else if err = st.guard.enter(ctx, key); err == nil { // ask, without the closure
-		err = execute(ctx, pipe, get)
-		st.guard.leave(ctx, key, err)
-	}
-	if err == nil || isReply(err) {
-		st.pipes.Put(pipe) // executed, it is empty again
-	}
-	if err == nil {
-		return cmp.Or(get.Val(), garbage), expire.Err(), nil
-	}
-	raw, err = absent(err)
-	return raw, nil, err
+// locate returns the key and the id of the session of s.
+func (st *store) locate(s sid) (key, id string) {
+	var buf [64]byte
+	key = string(appendPublicID(append(buf[:0], st.prefix...), s))
+	return key, key[len(st.prefix):]
 }
-
-// execute runs pipe and returns the error of its first command. Where there is
-// none, but the pipeline failed, nothing was sent: the connection was refused,
-// for a wrong password for example, which go-redis does not tell the commands.
-func execute(ctx context.Context, pipe redis.Pipeliner, first redis.Cmder) error {
-	cmds, err := pipe.Exec(ctx)
-	if own := first.Err(); own != nil || err == nil {
-		return own
-	}
-	for _, cmd := range cmds {
-		if cmd.Err() != nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %w", errNotSent, err)
-}
-
-// errNotSent is that no connection could be had.
-var errNotSent = errors.New("no connection")
 
 // garbage stands for an empty string, a list, a hash and the like under a
 // session's key: no record, and neither nothing nor a failure of Redis.
@@ -137,8 +101,12 @@ func (st *store) setTTL(ctx context.Context, key string, ttl time.Duration) {
 
 // get reads the value at id, "" if there is none.
 func (st *store) get(ctx context.Context, id string) (string, error) {
-	get := redis.NewStringCmd(ctx, "get", st.key(id))
-	if err := st.ask(ctx, st.key(id), func() error { return st.client.Process(ctx, get) }); err != nil {
+	return st.read(ctx, st.key(id))
+}
+
+func (st *store) read(ctx context.Context, key string) (string, error) {
+	get := redis.NewStringCmd(ctx, "get", key)
+	if err := st.ask(ctx, key, func() error { return st.client.Process(ctx, get) }); err != nil {
 		return absent(err)
 	}
 	return cmp.Or(get.Val(), garbage), nil

@@ -100,9 +100,9 @@ func (st *store) listed(ctx context.Context, user string, most int) ([]string, e
 }
 
 // exec runs pipe, each command of which then has its own error.
-func (st *store) exec(ctx context.Context, pipe redis.Pipeliner, first redis.Cmder) error {
+func (st *store) exec(ctx context.Context, pipe redis.Pipeliner) error {
 	run := func() error {
-		err := execute(ctx, pipe, first)
+		err := execute(ctx, pipe)
 		if errors.Is(err, redis.Nil) || isReply(err) && !errors.Is(err, errNotSent) {
 			return nil
 		}
@@ -143,7 +143,7 @@ func (st *store) entriesOf(ctx context.Context, ids []string) ([]entry, error) {
 	for i, id := range ids {
 		gets[i], ttls[i] = pipe.Get(ctx, st.key(id)), pipe.PTTL(ctx, st.key(id))
 	}
-	if err := st.exec(ctx, pipe, gets[0]); err != nil {
+	if err := st.exec(ctx, pipe); err != nil {
 		return nil, err
 	}
 	found := make([]entry, len(ids))
@@ -171,7 +171,7 @@ func (st *store) heads(ctx context.Context, ids []string) ([]string, error) {
 	for i, id := range ids {
 		cmds[i] = pipe.GetRange(ctx, st.key(id), 0, record.HeadLen-1)
 	}
-	if err := st.exec(ctx, pipe, cmds[0]); err != nil {
+	if err := st.exec(ctx, pipe); err != nil {
 		return nil, err
 	}
 	heads := make([]string, len(ids))

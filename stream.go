@@ -110,9 +110,9 @@ func (ss *streams) run(ctx context.Context) {
 // heads asks for a page at a time, each within RedisTimeout.
 func (ss *streams) heads(ctx context.Context, ids []string) (heads []string, err error) {
 	for ids := range slices.Chunk(ids, page) {
-		bounded, cancel := ss.admin.bounded(ctx)
+		bounded := ss.admin.bounded(ctx)
 		some, err := ss.admin.store.heads(bounded, ids)
-		cancel()
+		bounded.end(false)
 		if err != nil {
 			return nil, err
 		}

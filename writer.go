@@ -141,6 +141,10 @@ func (s *Session) cookieLocked(h http.Header) error {
 }
 
 func addVary(h http.Header, name string) {
+	if _, ok := h["Vary"]; !ok {
+		h["Vary"] = []string{name}
+		return
+	}
 	for _, v := range h.Values("Vary") {
 		if slices.ContainsFunc(strings.Split(v, ","), func(f string) bool {
 			f = strings.TrimSpace(f)

@@ -2,7 +2,6 @@ package record
 
 import (
 	"slices"
-	"strings"
 )
 
 // Field is one value of a session: its key and its JSON.
@@ -83,7 +82,7 @@ func parseFields(raw string) ([]Field, bool) {
 		if len(fields) > 0 {
 			s.expect(',')
 		} else {
-			fields = make([]Field, 0, min(strings.Count(raw, `":`), 64)) // exact unless objects are nested
+			fields = make([]Field, 0, 10)
 		}
 		f := Field{Name: s.text()}
 		s.expect(':')

@@ -13,6 +13,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -53,22 +55,39 @@ type Record struct {
 	Stamp      string
 	RemoteAddr string
 	UserAgent  string
-	Source     string // where the session was imported from
-	raw        string // the data as it lies in Redis, until Fields is asked for
-	fields     []Field
+	Source     string  // where the session was imported from
+	data       *values // nil if there are none
 }
 
-// Fields returns the session's values. The caller must not change the slice.
+// values are read when somebody asks for them. Copies of a record share them.
+type values struct {
+	raw    string // as it lies in Redis; empty for values that do not yet
+	once   sync.Once
+	fields []Field
+}
+
+// Fields returns the session's values. The caller must not change the slice. It
+// may be called concurrently.
 func (r *Record) Fields() []Field {
-	if r.raw != "" {
-		r.fields, _ = parseFields(r.raw) // our encoder wrote it, the seal says
-		r.raw = ""
+	d := r.data
+	if d == nil {
+		return nil
 	}
-	return r.fields
+	d.once.Do(func() {
+		if d.raw != "" {
+			d.fields, _ = parseFields(d.raw) // our encoder wrote it, the seal says
+		}
+	})
+	return d.fields
 }
 
-// SetFields replaces the session's values.
-func (r *Record) SetFields(f []Field) { r.raw, r.fields = "", f }
+// SetFields replaces the session's values, but not those of copies.
+func (r *Record) SetFields(f []Field) {
+	r.data = nil
+	if len(f) > 0 {
+		r.data = &values{fields: f}
+	}
+}
 
 // SameLogin tells whether o is the session that r is, perhaps written to since.
 func (r *Record) SameLogin(o *Record) bool {
@@ -93,23 +112,25 @@ func TTL(now time.Time, idle, deadline int64) time.Duration {
 // stores. With encrypt the data are encrypted for that key as well.
 func (r *Record) Encode(ring Ring, key string, encrypt bool) (string, error) {
 	r.Rev = newRev()
-	b := make([]byte, 0, 256+len(r.raw)+fieldsLen(r.fields))
+	b := make([]byte, 0, 256+r.dataLen())
 	b = append(b, head...)
 	b = append(b, r.Rev...)
 	b = append(b, '"')
-	for _, f := range r.members() {
-		switch {
-		case f.text != nil && *f.text != "":
-			if !utf8.ValidString(*f.text) {
-				return "", errors.New("not valid UTF-8: " + f.what)
+	for i := range len(order) {
+		name := order[i]
+		if name == 'p' {
+			if r.Pending {
+				b = append(b, `,"p":1`...)
 			}
-			b = append(b, `,"`+f.name+`":`...)
-			b = appendQuoted(b, *f.text)
-		case f.num != nil && *f.num != 0:
-			b = append(b, `,"`+f.name+`":`...)
-			b = strconv.AppendInt(b, *f.num, 10)
-		case f.flag != nil && *f.flag:
-			b = append(b, `,"`+f.name+`":1`...)
+		} else if num := r.number(name); num != nil {
+			if *num != 0 {
+				b = strconv.AppendInt(append(b, ',', '"', name, '"', ':'), *num, 10)
+			}
+		} else if text := *r.text(name); text != "" {
+			if !utf8.ValidString(text) {
+				return "", errors.New("not valid UTF-8: the record's " + what[name])
+			}
+			b = appendQuoted(append(b, ',', '"', name, '"', ':'), text)
 		}
 	}
 	b = append(b, `,"d":`...)
@@ -130,38 +151,69 @@ func (r *Record) Encode(ring Ring, key string, encrypt bool) (string, error) {
 	return string(b), nil
 }
 
-func (r *Record) appendData(b []byte) []byte {
-	if r.raw != "" {
-		return append(b, r.raw...)
+func (r *Record) dataLen() int {
+	if r.data == nil || r.data.raw != "" {
+		return len(emptyData)
 	}
-	return appendFields(b, r.fields)
+	return fieldsLen(r.data.fields)
 }
 
-// member is one optional part of a record, in the order of writing.
-type member struct {
-	name, what string
-	num        *int64
-	text       *string
-	flag       *bool
+const emptyData = "{}"
+
+func (r *Record) appendData(b []byte) []byte {
+	switch d := r.data; {
+	case d == nil:
+		return append(b, emptyData...)
+	case d.raw != "":
+		return append(b, d.raw...)
+	default:
+		return appendFields(b, d.fields)
+	}
 }
 
-func (r *Record) members() [15]member {
-	return [...]member{
-		{name: "c", num: &r.Created},
-		{name: "a", num: &r.Auth},
-		{name: "x", num: &r.Deadline},
-		{name: "i", num: &r.Idle},
-		{name: "w", num: &r.Written},
-		{name: "n", num: &r.Issued},
-		{name: "e", num: &r.Seen},
-		{name: "o", text: &r.Origin, what: "origin"},
-		{name: "u", text: &r.User, what: "user id"},
-		{name: "p", flag: &r.Pending},
-		{name: "k", num: &r.Remember},
-		{name: "s", text: &r.Stamp, what: "user stamp"},
-		{name: "r", text: &r.RemoteAddr, what: "remote address"},
-		{name: "g", text: &r.UserAgent, what: "user agent"},
-		{name: "m", text: &r.Source, what: "source"},
+// order is the order in which the optional members of a record are written.
+const order = "caxiwneoupksrgm"
+
+var what = map[byte]string{'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
+
+// number returns the member of this name if it is a number, of which p is none.
+func (r *Record) number(name byte) *int64 {
+	switch name {
+	case 'c':
+		return &r.Created
+	case 'a':
+		return &r.Auth
+	case 'x':
+		return &r.Deadline
+	case 'i':
+		return &r.Idle
+	case 'w':
+		return &r.Written
+	case 'n':
+		return &r.Issued
+	case 'e':
+		return &r.Seen
+	case 'k':
+		return &r.Remember
+	}
+	return nil
+}
+
+// text returns the member of this name, which is one of the texts.
+func (r *Record) text(name byte) *string {
+	switch name {
+	case 'o':
+		return &r.Origin
+	case 'u':
+		return &r.User
+	case 's':
+		return &r.Stamp
+	case 'r':
+		return &r.RemoteAddr
+	case 'g':
+		return &r.UserAgent
+	default:
+		return &r.Source
 	}
 }
 
@@ -177,31 +229,23 @@ func decode(raw, key string, keys *Keys) (*Record, error) {
 	}
 	r := &Record{Rev: Rev(raw), Token: token}
 	s := scanner{src: body, pos: len(head) + revLen + 1}
-	members := r.members()
-	next := 0
+	last := -1
 	for s.accept(',') {
-		q := s.quoted()
-		s.expect(':')
-		if s.bad {
-			break
-		}
-		name := q[1 : len(q)-1]
-		if name == "d" {
+		name := s.letter()
+		if name == 'd' {
 			return r.readData(&s, key, keys)
 		}
-		for next < len(members) && members[next].name != name {
-			next++
-		}
-		if next == len(members) {
+		at := strings.IndexByte(order, name)
+		if at <= last {
 			break // unknown, or not in the order in which members are written
 		}
-		switch f := members[next]; {
-		case f.num != nil:
-			*f.num = s.integer()
-		case f.text != nil:
-			*f.text = s.text()
-		default:
-			*f.flag = s.integer() == 1
+		last = at
+		if name == 'p' {
+			r.Pending = s.integer() == 1
+		} else if num := r.number(name); num != nil {
+			*num = s.integer()
+		} else {
+			*r.text(name) = s.text()
 		}
 	}
 	return nil, ErrMalformed
@@ -216,10 +260,11 @@ func (r *Record) readData(s *scanner, key string, keys *Keys) (*Record, error) {
 		if data[0] == '"' {
 			return r, nil
 		}
-		var ok bool
-		if r.fields, ok = parseFields(data); !ok {
+		fields, ok := parseFields(data)
+		if !ok {
 			return nil, ErrMalformed
 		}
+		r.SetFields(fields)
 		return r, nil
 	}
 	// The seal says that our encoder wrote this, so the data need not be read
@@ -227,14 +272,17 @@ func (r *Record) readData(s *scanner, key string, keys *Keys) (*Record, error) {
 	if s.pos >= len(s.src)-1 {
 		return nil, ErrMalformed
 	}
-	data := s.src[s.pos : len(s.src)-1]
-	if data[0] != '"' {
-		r.raw = data
-		return r, nil
+	raw := s.src[s.pos : len(s.src)-1]
+	if raw[0] == '"' {
+		var err error
+		if raw, err = keys.decryptData(key, raw[1:len(raw)-1]); err != nil {
+			return nil, err
+		}
 	}
-	var err error
-	r.raw, err = keys.decryptData(key, data[1:len(data)-1])
-	return r, err
+	if raw != emptyData {
+		r.data = &values{raw: raw}
+	}
+	return r, nil
 }
 
 // split cuts raw into the bytes that are sealed and the token.

@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -42,19 +41,20 @@ func (s *scanner) expect(c byte) {
 
 // quoted returns the JSON string that comes next, quotes included.
 func (s *scanner) quoted() string {
-	start := s.pos
-	s.expect('"')
-	for s.pos < len(s.src) {
-		switch c := s.src[s.pos]; {
+	src, start := s.src, s.pos
+	if s.expect('"'); s.bad {
+		return ""
+	}
+	for i := s.pos; i < len(src); i++ {
+		switch c := src[i]; {
 		case c == '"':
-			s.pos++
-			return s.src[start:s.pos]
+			s.pos = i + 1
+			return src[start:s.pos]
+		case c == '\\':
+			i++
 		case c < 0x20:
 			s.fail()
-		case c == '\\':
-			s.pos += 2
-		default:
-			s.pos++
+			return ""
 		}
 	}
 	s.fail()
@@ -74,13 +74,24 @@ func (s *scanner) text() string {
 	return v
 }
 
+// letter returns the name of the member that comes next, which has one letter.
+func (s *scanner) letter() byte {
+	if rest := s.src[s.pos:]; len(rest) > 4 && rest[0] == '"' && rest[2] == '"' && rest[3] == ':' {
+		s.pos += 4
+		return rest[1]
+	}
+	s.fail()
+	return 0
+}
+
 func (s *scanner) integer() int64 {
-	start := s.pos
+	const digits = 18 // of any int64
+	start, n := s.pos, int64(0)
 	for c := s.peek(); c >= '0' && c <= '9'; c = s.peek() {
+		n = n*10 + int64(c-'0')
 		s.pos++
 	}
-	n, err := strconv.ParseInt(s.src[start:s.pos], 10, 64)
-	if err != nil {
+	if s.pos == start || s.pos-start > digits {
 		s.fail()
 	}
 	return n

@@ -236,7 +236,8 @@ func bound(o *redis.Options, timeout time.Duration) {
 	o.MaxRetries = cmp.Or(o.MaxRetries, 1)              // heals a pooled connection that Redis closed
 	o.PipelinePoolSize = cmp.Or(o.PipelinePoolSize, -1) // a second pool is a second wait
 	o.DialerRetries = 1
-	o.DisableIdentity = true // before Redis 7.2 it is answered with an error
+	o.Protocol = cmp.Or(o.Protocol, 2) // RESP3 costs a look for pushed messages at each reply
+	o.DisableIdentity = true           // before Redis 7.2 it is answered with an error
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
