@@ -122,3 +122,40 @@ func benchRequests(b *testing.B, cookie string, h http.Handler) {
 		})
 	})
 }
+
+// BenchmarkWriteHit is a request that changes one of the ten values, each
+// caller's in a session of its own.
+func BenchmarkWriteHit(b *testing.B) {
+	srv := redistest.Start(b)
+	m, err := redsession.New(redsession.Config{
+		URL: srv.URL, Secrets: [][]byte{secret}, Logger: slog.New(slog.DiscardHandler),
+		Cookie: redsession.Cookie{InsecurePlainHTTP: true},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := redsession.FromContext(r.Context())
+		if r.URL.Path == "/login" {
+			fill(s)
+			s.Login("ada")
+		}
+		redsession.Key[string]("last_page").Set(s, r.URL.Path)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		login := httptest.NewRecorder()
+		h.ServeHTTP(login, httptest.NewRequest("GET", "/login", nil))
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", login.Result().Header.Get("Set-Cookie"))
+		for pb.Next() {
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, r); w.Code != http.StatusNoContent {
+				b.Errorf("got %d %s", w.Code, w.Body)
+			}
+		}
+	})
+}
