@@ -219,7 +219,7 @@ func (c *commit) write() error {
 			return unavailable(err)
 		}
 		if swapped {
-			c.result = &stored{c.base.sid, c.base.id, rec}
+			c.result = &stored{sid: c.base.sid, id: c.base.id, rec: rec}
 			c.m.memory.confirm(c.base.id, raw, rec, c.m.cfg.Now())
 			c.m.count.commits.Add(1)
 			return nil
@@ -315,7 +315,7 @@ func (c *commit) rebase(current string, try int) error {
 			if !rec.SameLogin(c.base.rec) {
 				return c.s.gone()
 			}
-			c.base = &stored{c.base.sid, c.base.id, rec}
+			c.base = &stored{sid: c.base.sid, id: c.base.id, rec: rec, legacy: c.base.legacy}
 			if err := pause(c.ctx, try); err != nil {
 				return unavailable(err)
 			}

@@ -170,17 +170,7 @@ func (c Config) withDefaults() Config {
 
 // check reports every mistake of a Config that has its defaults.
 func (c Config) check() error {
-	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkBuilt())
-}
-
-// checkBuilt refuses what this version does not do yet: to ignore it would be
-// to promise it.
-func (c Config) checkBuilt() error {
-	var errs []error
-	if len(c.Adopt) > 0 {
-		errs = append(errs, errors.New("Config.Adopt is not supported yet: leave it empty"))
-	}
-	return errors.Join(errs...)
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt())
 }
 
 func (c Config) checkConnection() error {

@@ -22,7 +22,7 @@ const (
 	EventReplayed    EventKind = "replayed"     // a rotated id came after its grace: it may be stolen
 	EventOutageBegan EventKind = "outage began" // Redis cannot be reached
 	EventOutageEnded EventKind = "outage ended" // Redis answers again
-	EventImported    EventKind = "imported"     // a session was taken over from another package
+	EventImported    EventKind = "imported"     // a session of another package was imported, or taken over by its old cookie
 	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error
 )
 
@@ -42,7 +42,7 @@ func (k EventKind) level() slog.Level {
 	switch k {
 	case EventRefused, EventReplayed, EventOutageBegan, EventFailed:
 		return slog.LevelWarn
-	case EventCreated, EventExpired, EventRotated:
+	case EventCreated, EventExpired, EventRotated, EventImported:
 		return slog.LevelDebug
 	default:
 		return slog.LevelInfo

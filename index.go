@@ -3,6 +3,7 @@ package redsession
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -109,14 +110,15 @@ func (a *Admin) endSession(ctx context.Context, id string, tombstone bool) (*rec
 }
 
 func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops int) (*record.Record, error) {
-	tomb := ""
+	var with burial
 	if tombstone {
-		tomb = record.NewTombstone(a.cfg.Now(), a.cfg.RotateGrace).Encode(a.ring, a.store.key(id))
+		with = a.bury(id, a.cfg.RotateGrace)
 	}
+	grave := a.grave(id)
 	if a.onEnd != nil {
 		a.onEnd(id)
 	}
-	found, err := a.store.end(ctx, id, tomb, a.cfg.RotateGrace, false)
+	found, err := a.store.end(ctx, id, with, grave, false)
 	if err != nil || found == "" {
 		return nil, err
 	}
@@ -141,6 +143,9 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.store.end(ctx, id, tomb, a.cfg.RotateGrace, true)
+	if rec != nil && strings.HasSuffix(rec.Source, ":"+id) {
+		with = grave // the session was made from the imported one that was here
+	}
+	_, err = a.store.end(ctx, id, with, grave, true)
 	return rec, err
 }

@@ -12,8 +12,9 @@ type Legacy struct {
 	// Source names the kind of sessions, for example "scs". Only sessions imported
 	// with the same LegacyRecord.Source are taken over.
 	Source string
-	// Cookie is the name of the old cookie.
-	Cookie string
+	// Cookie is the name of the old cookie. Domain and Path are what it was set
+	// with, if not the defaults: a browser forgets a cookie only by the same.
+	Cookie, Domain, Path string
 	// Verify returns the old id that the cookie's value stands for, or an error if
 	// the old package would not have accepted it. Nil takes the value as it is.
 	Verify func(value string) (legacyID string, err error)
@@ -35,7 +36,9 @@ type LegacyRecord struct {
 	UserID    string // "" if nobody has logged in
 	Values    map[string]any
 	CreatedAt time.Time // zero if unknown
-	ExpiresAt time.Time // the import ends the session then at the latest
+	ExpiresAt time.Time // when it ends unless its owner comes back; zero for Config.IdleTimeout from now
+	// Persistent says that the old cookie survives the browser. Ours then does too.
+	Persistent bool
 }
 
 // ImportStatus is what became of one record.

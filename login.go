@@ -89,6 +89,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		Created: s.head.Created, Auth: now.UnixMicro(),
 		User: user, Pending: pending, Remember: remember,
 		Idle: seconds(s.m.cfg.IdleTimeout), Deadline: now.Add(s.m.cfg.AbsoluteTimeout).Unix(),
+		Source:     s.head.Source,
 		Stamp:      cmp.Or(s.pending.stamp, s.head.Stamp), // of the half-open login, for Promote
 		RemoteAddr: remoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: userAgent(s.r),
 	}
@@ -196,6 +197,9 @@ func (m *Manager) presentStamp(ctx context.Context, user string) (string, error)
 // Logout then begins another.
 func (c *commit) logOut() error {
 	known := c.base != nil
+	if err := c.s.endLegacy(c.ctx); err != nil {
+		return unavailable(err)
+	}
 	if known {
 		if _, err := c.m.endSession(c.ctx, c.base.id, true); err != nil {
 			return unavailable(err)

@@ -294,7 +294,7 @@ func (c *commit) postpone(reason error) error {
 		}
 		if kept {
 			m.count.postponed.Add(1)
-			c.result, c.fromMemory = &stored{base.sid, base.id, after}, true
+			c.result, c.fromMemory = &stored{sid: base.sid, id: base.id, rec: after}, true
 			return nil
 		}
 	}

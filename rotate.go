@@ -66,7 +66,7 @@ func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // follow steps from a tombstone to what it leads to.
 func (m *Manager) follow(at *stored, tomb *record.Tombstone) (*stored, error) {
-	b, err := tomb.Follow(m.store.key(at.id), at.sid[:])
+	b, err := tomb.Follow(m.store.key(at.id), at.bearer())
 	if err != nil || len(b) != sidLen {
 		return nil, errors.New("tombstone does not decrypt")
 	}
@@ -140,28 +140,39 @@ func (c *commit) turn() error {
 	c.seen = 0
 	for try := 0; ; try++ {
 		old := c.base
+		life := min(time.Duration(old.rec.Deadline-now.Unix())*time.Second, tombstoneLife)
+		ttl := min(life, old.rec.TTL(now))
 		c.head = *old.rec
 		c.head.Issued, c.head.Seen = now.Unix(), 0
 		c.head.Origin = cmp.Or(old.rec.Origin, old.id)
+		if old.legacy != "" {
+			life = time.Duration(old.rec.Deadline-now.Unix()) * time.Second
+			ttl = life
+			c.head.Source += ":" + old.id
+			c.head.RemoteAddr, c.head.UserAgent = c.s.remoteAddr(), userAgent(c.s.r)
+		}
 		if _, err := c.put(old.rec); err != nil {
 			if try > 0 {
 				c.withdraw()
 			}
 			return err
 		}
-		life := min(time.Duration(old.rec.Deadline-now.Unix())*time.Second, tombstoneLife)
-		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), cmp.Or(old.rec.Seen, seen), old.sid[:], c.next[:], c.result.id, now.Add(life).Unix())
+		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), cmp.Or(old.rec.Seen, seen), old.bearer(), c.next[:], c.result.id, now.Add(life).Unix())
 		if err != nil {
 			return fmt.Errorf("redsession: rotating: %w", err)
 		}
-		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), min(life, old.rec.TTL(now)))
+		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), ttl)
 		if err != nil {
 			return unavailable(err)
 		}
 		if swapped {
 			c.m.memory.purge(old.id)
 			c.m.relist(c.ctx, old, c.result)
-			c.emit(EventRotated)
+			if old.legacy != "" {
+				c.emit(EventImported)
+			} else {
+				c.emit(EventRotated)
+			}
 			return nil
 		}
 		if err := c.rebase(current, try); err != nil {

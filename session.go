@@ -37,13 +37,23 @@ type Session struct {
 	cookie  cookieAction
 	owed    bool            // cookie is due even if the handler's response is dropped
 	stream  context.Context // of Context, once it was asked for
+	retired []*Legacy       // whose cookies the client is to forget
 }
 
 // stored is a record and where it lies.
 type stored struct {
-	sid sid
-	id  string
-	rec *record.Record
+	sid    sid
+	id     string
+	rec    *record.Record
+	legacy string // the old id, in place of a SID, of an imported session
+}
+
+// bearer is the secret that leads from the tombstone at st to its successor.
+func (st *stored) bearer() []byte {
+	if st.legacy != "" {
+		return []byte(st.legacy)
+	}
+	return st.sid[:]
 }
 
 // saving is a commit under way. err may be read once done is closed.

@@ -31,30 +31,40 @@ func (s *Session) load(ctx context.Context) error {
 	now := m.cfg.Now()
 	s.came = m.transport.read(s.r, now)
 	s.head = m.anonymous()
-	if s.came.invalid > 0 {
-		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
-	}
 	var found [findings]bool
 	found[foundNothing] = s.came.overdue > 0
 	if s.came.n > 0 {
 		bounded, settled := m.bounded(ctx), false
 		defer func() { bounded.end(settled) }()
 		for _, tk := range s.came.tickets[:s.came.n] {
-			f, err := s.lookUp(bounded, tk, now)
+			f, err := s.lookUp(bounded, &stored{sid: tk.sid, id: publicID(tk.sid)}, tk, now)
 			settled = f == foundLive && err == nil // nothing is still under way
 			if err != nil {
 				if f, err = s.recall(tk, err); err != nil {
 					return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
 				}
 			}
-			if f == foundLive {
-				m.count.hits.Add(1)
-				return nil
-			}
 			found[f] = true
+			if f == foundLive {
+				break
+			}
 		}
 	}
+	if len(m.cfg.Adopt) > 0 && !s.memory {
+		taken, err := s.adopt(ctx, found[foundLive], now)
+		if err != nil {
+			return fmt.Errorf("redsession: taking over session: %w: %w", ErrUnavailable, err)
+		}
+		found[foundLive] = found[foundLive] || taken
+	}
+	if found[foundLive] {
+		m.count.hits.Add(1)
+		return nil
+	}
 	m.count.misses.Add(1)
+	if s.came.invalid > 0 {
+		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
+	}
 	s.dead = found[foundTombstone]
 	if found[foundNothing] && !found[foundTombstone] && !found[foundRefused] {
 		s.cookie = cookieExpire
@@ -90,10 +100,8 @@ func (s *Session) recall(tk ticket, err error) (finding, error) {
 
 // lookUp asks Redis for the session of tk, over the tombstones of timed
 // rotations, and goes on from it if it lives.
-func (s *Session) lookUp(ctx context.Context, tk ticket, now time.Time) (finding, error) {
-	m := s.m
-	key, id := m.store.locate(tk.sid)
-	at := &stored{sid: tk.sid, id: id}
+func (s *Session) lookUp(ctx context.Context, at *stored, tk ticket, now time.Time) (finding, error) {
+	m, first := s.m, at
 	for hop := range maxHops {
 		if m.memory.blocked(at.id) {
 			return foundTombstone, nil
@@ -101,10 +109,8 @@ func (s *Session) lookUp(ctx context.Context, tk ticket, now time.Time) (finding
 		if err := m.memory.flush(ctx, at.id); err != nil {
 			return foundNothing, err
 		}
-		if hop > 0 {
-			key = m.store.key(at.id)
-		}
-		raw, err := s.fetch(ctx, key, record.TTL(now, tk.idle, tk.deadline), hop > 0)
+		key := m.store.key(at.id)
+		raw, err := s.fetch(ctx, key, record.TTL(now, tk.idle, tk.deadline), hop > 0 || at.legacy != "")
 		if err != nil {
 			return foundNothing, err
 		}
@@ -120,7 +126,7 @@ func (s *Session) lookUp(ctx context.Context, tk ticket, now time.Time) (finding
 			}
 		}
 		if hop > 0 && graceOver(rec, tomb, now, m.cfg.RotateGrace) {
-			return s.refuse(EventReplayed, publicID(tk.sid), "rotated id after its grace"), nil
+			return s.refuse(EventReplayed, first.id, "rotated id after its grace"), nil
 		}
 		if rec != nil {
 			at.rec = rec
@@ -128,7 +134,7 @@ func (s *Session) lookUp(ctx context.Context, tk ticket, now time.Time) (finding
 			if f == foundLive && hop > 0 {
 				m.store.setTTL(ctx, key, rec.TTL(now)) // a hit after all
 			}
-			if f == foundLive && !known {
+			if f == foundLive && !known && at.legacy == "" {
 				m.memory.confirm(at.id, raw, rec, now)
 			}
 			return f, err
@@ -144,10 +150,10 @@ func (s *Session) lookUp(ctx context.Context, tk ticket, now time.Time) (finding
 			return foundTombstone, nil
 		}
 		if at, err = m.follow(at, tomb); err != nil {
-			return s.refuse(EventRefused, publicID(tk.sid), err.Error()), nil
+			return s.refuse(EventRefused, first.id, err.Error()), nil
 		}
 	}
-	return s.refuse(EventRefused, publicID(tk.sid), "rotated too often"), nil
+	return s.refuse(EventRefused, first.id, "rotated too often"), nil
 }
 
 // fetch reads what lies under key, and prolongs it unless a rotated id led there: who
@@ -181,7 +187,7 @@ func (s *Session) admit(ctx context.Context, at *stored, now time.Time, followed
 	m := s.m
 	if at.rec.TTL(now) <= 0 {
 		// Redis would let it live on for as long as hits come.
-		_, _ = m.store.end(ctx, at.id, "", 0, false)
+		_, _ = m.store.end(ctx, at.id, burial{}, m.grave(at.id), false)
 		return foundNothing, nil
 	}
 	if at.rec.User != "" && m.cfg.UserStamp != nil {

@@ -23,11 +23,11 @@ const idLen = 32
 // publicID is the name under which the session of s is kept, listed and
 // revoked. It cannot be turned back into s, so that what Redis, a log or a list
 // holds is no use as a cookie.
-func publicID(s sid) string { return string(appendPublicID(nil, s)) }
+func publicID(s sid) string { return hashed(s[:]) }
 
-func appendPublicID(b []byte, s sid) []byte {
-	sum := sha256.Sum256(s[:])
-	return base64.RawURLEncoding.AppendEncode(b, sum[:24])
+func hashed(secret []byte) string {
+	sum := sha256.Sum256(secret)
+	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }
 
 // store speaks to Redis. It knows the keys and the commands, and nothing of
@@ -70,13 +70,6 @@ func (st *store) ping(ctx context.Context) error {
 }
 
 func (st *store) key(id string) string { return st.prefix + id }
-
-// locate returns the key and the id of the session of s.
-func (st *store) locate(s sid) (key, id string) {
-	var buf [64]byte
-	key = string(appendPublicID(append(buf[:0], st.prefix...), s))
-	return key, key[len(st.prefix):]
-}
 
 // garbage stands for an empty string, a list, a hash and the like under a
 // session's key: no record, and neither nothing nor a failure of Redis.
@@ -232,7 +225,8 @@ func ended(raw string) bool {
 }
 
 // endScript takes a session away: it puts a tombstone in its place, or nothing
-// if ARGV[1] is empty. A tombstone is left alone, as it keeps late requests from
+// if ARGV[1] is empty. In the place of an imported session, which might be found
+// again where it came from, it puts ARGV[4]. A tombstone is left alone, as it keeps late requests from
 // harm, unless it leads to a successor and ARGV[3] is 1: the successor has to be
 // ended first. It returns what it found.
 var endScript = newScript(`
@@ -242,23 +236,32 @@ if not found then return false end
 if string.sub(found, 16, 21) == ',"z":"' and (string.sub(found, 22, 22) == '"' or ARGV[3] ~= '1') then
   return found
 end
-if ARGV[1] == '' then
+local imported, data = string.find(found, ',"m":"[^":]*"'), string.find(found, ',"d":', 1, true)
+if imported and data and imported < data then
+  redis.call('SETEX', KEYS[1], ARGV[5], ARGV[4])
+elseif ARGV[1] == '' then
   redis.call('DEL', KEYS[1])
 else
   redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
 end
 return found`)
 
+// burial is a tombstone and how long it stays; the zero value leaves nothing.
+type burial struct {
+	tombstone string
+	life      time.Duration
+}
+
 // end takes away what lies at id and returns it, "" if nothing does. If that is
 // a tombstone with a successor it stays, unless force is set. Ending twice does
 // no harm, so a lost reply is simply asked for again.
-func (st *store) end(ctx context.Context, id, tombstone string, life time.Duration, force bool) (string, error) {
+func (st *store) end(ctx context.Context, id string, with, grave burial, force bool) (string, error) {
 	forced := 0
 	if force {
 		forced = 1
 	}
 	for try := 0; ; try++ {
-		reply, err := st.run(ctx, endScript, st.key(id), tombstone, int64(life/time.Second), forced)
+		reply, err := st.run(ctx, endScript, st.key(id), with.tombstone, seconds(with.life), forced, grave.tombstone, seconds(grave.life))
 		if errors.Is(err, redis.Nil) {
 			return "", nil
 		}

@@ -102,7 +102,7 @@ func (s *Session) complete(h http.Header) error {
 	}
 	defer s.mu.Unlock()
 	s.sent = true
-	if s.read || s.cookie != cookieKeep {
+	if s.read || s.cookie != cookieKeep || len(s.retired) > 0 {
 		addVary(h, "Cookie")
 		if s.m.transport.header != "" {
 			addVary(h, s.m.transport.header)
@@ -123,6 +123,11 @@ func (s *Session) payCookie(h http.Header) error {
 }
 
 func (s *Session) cookieLocked(h http.Header) error {
+	for _, l := range s.retired {
+		if l.Cookie != s.m.cfg.Cookie.Name || s.cookie == cookieKeep {
+			h.Add("Set-Cookie", l.expire().String())
+		}
+	}
 	switch t := s.m.transport; {
 	case s.cookie == cookieSet && s.base != nil:
 		rec := s.base.rec
@@ -132,7 +137,7 @@ func (s *Session) cookieLocked(h http.Header) error {
 		}
 	case s.cookie == cookieExpire:
 		t.expire(h, &s.came)
-	default:
+	case len(s.retired) == 0:
 		return nil
 	}
 	// RFC 9111: a shared cache must not hand this cookie to anybody else.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -72,6 +73,8 @@ func IsTombstone(raw string) bool {
 func (t *Tombstone) Expired(now time.Time) bool { return now.Unix() >= t.Deadline }
 
 // Encode gives t a new revision, seals it for key and returns what Redis stores.
+// Without keys it stays unsealed: who has some refuses it, which ends the session
+// as well.
 func (t *Tombstone) Encode(ring Ring, key string) string {
 	t.Rev = newRev()
 	b := []byte(head + t.Rev + `"` + tombMark + t.Next + `","x":`)
@@ -84,7 +87,11 @@ func (t *Tombstone) Encode(ring Ring, key string) string {
 		b = append(b, `,"y":"`+t.box+`"`...)
 	}
 	b = append(b, ',')
-	return string(b) + tail + ring[0].token(key, string(b)) + `"}`
+	token := strings.Repeat("-", tokenLen)
+	if len(ring) > 0 {
+		token = ring[0].token(key, string(b))
+	}
+	return string(b) + tail + token + `"}`
 }
 
 // DecodeTombstone reads a tombstone without checking its seal.
