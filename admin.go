@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,15 +125,16 @@ func (a *Admin) RevokeUser(ctx context.Context, user string) (int, error) {
 }
 
 // revokeWhere ends those sessions of user that match, until none is left.
-func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func(id string, rec *record.Record) bool) (n int, err error) {
+func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func(id string, rec *record.Record) bool) (int, error) {
+	ended := make(map[string]bool) // by the first id: a session that is just rotating has two
 	for {
 		ids, err := a.store.listed(ctx, user, 0)
 		if err != nil {
-			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
 		found, err := a.store.entries(ctx, ids)
 		if err != nil {
-			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
 		var done []string
 		for _, e := range found {
@@ -142,23 +144,32 @@ func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func
 			case err == nil && (rec.User != user || !match(e.id, rec)):
 				continue
 			default:
-				ended, err := a.revoke(ctx, e.id, reason)
+				lived, err := a.revoke(ctx, e.id, reason)
 				if err != nil {
-					return n, err
+					return len(ended), err
 				}
-				if ended {
-					n++
+				if lived {
+					ended[origin(e.id, rec)] = true
 				}
 			}
 			done = append(done, e.id)
 		}
 		if len(done) == 0 {
-			return n, nil
+			return len(ended), nil
 		}
 		if err := a.store.unlist(ctx, user, done...); err != nil {
-			return n, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
 		}
 	}
+}
+
+// origin is the id that a session had when it was created or logged in to. Timed
+// rotation keeps it, login and logout do not.
+func origin(id string, rec *record.Record) string {
+	if rec == nil {
+		return id
+	}
+	return cmp.Or(rec.Origin, id)
 }
 
 // RevokeAll ends every session under the prefix that was created before it

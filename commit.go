@@ -191,7 +191,14 @@ func (c *commit) run() error {
 	case c.base == nil:
 		return c.create()
 	case c.rotate || c.due:
-		return c.turn()
+		seen := c.seen
+		err := c.turn()
+		if errors.Is(err, ErrTooLarge) && !c.rotate {
+			// What a rotation adds to the record is no reason to lose a change.
+			c.seen = seen
+			return c.write()
+		}
+		return err
 	default:
 		return c.write()
 	}

@@ -1,7 +1,6 @@
 package redsession
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -64,15 +63,11 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if base == nil || !base.rec.LoggedIn() {
 		return 0, nil
 	}
-	own := origin(base)
+	own := origin(base.id, base.rec)
 	return m.revokeWhere(ctx, base.rec.User, "others of the user's", func(id string, rec *record.Record) bool {
-		return cmp.Or(rec.Origin, id) != own // another request may be rotating s
+		return origin(id, rec) != own // another request may be rotating s
 	})
 }
-
-// origin is the id that the session had when it was created or logged in to.
-// Timed rotation keeps it, login and logout do not.
-func origin(at *stored) string { return cmp.Or(at.rec.Origin, at.id) }
 
 const csrfLen = 32
 
@@ -122,5 +117,5 @@ func (s *Session) csrfLocked(k *record.Keys) []byte {
 	if s.base == nil || s.pending.fresh {
 		return k.CSRF(publicID(s.nextSID()), strconv.FormatInt(s.head.Auth, 10))
 	}
-	return k.CSRF(origin(s.base), strconv.FormatInt(s.base.rec.Auth, 10))
+	return k.CSRF(origin(s.base.id, s.base.rec), strconv.FormatInt(s.base.rec.Auth, 10))
 }

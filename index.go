@@ -74,14 +74,19 @@ func (m *Manager) unlist(ctx context.Context, at *stored) {
 }
 
 // relist lets the entry of a rotated session take the place of the old one. If
-// that fails, the session counts by the old one for as long as that leads on.
+// that fails again and again, the session counts by the old one for as long as
+// that leads on.
 func (m *Manager) relist(ctx context.Context, old, at *stored) {
 	switch {
 	case at.rec.User == "":
 	case at.rec.Pending:
 		m.unlist(ctx, old)
 	default:
-		_ = m.store.relist(ctx, at.rec.User, old.id, at.id, at.rec.Auth)
+		for try := range 3 { // doing it twice does no harm
+			if err := m.store.relist(ctx, at.rec.User, old.id, at.id, at.rec.Auth); err == nil || pause(ctx, try) != nil {
+				return
+			}
+		}
 	}
 }
 
