@@ -55,7 +55,7 @@ func (s *knownSession) size() int { return 2*len(s.raw) + 512 }
 // postponed is what is to be done to a session once Redis is back.
 type postponed struct {
 	at      *stored       // as Redis confirmed it
-	batches []changeset       // of acknowledged changes, the oldest first
+	batches []changeset   // of acknowledged changes, the oldest first
 	tries   tries         // of the first of them
 	ended   bool          // it is to be ended, and is blocked here
 	busy    chan struct{} // closed when the flush under way ends; nil if there is none
