@@ -1,20 +1,41 @@
-// Command chi guards some routes of a chi router by a login.
+// Command chi guards routes of a chi router: by groups, one by one, and in
+// sub-routers.
 //
-//	export REDSESSION_URL=redis://localhost:6379 REDSESSION_SECRETS=$(openssl rand -base64 32)
-//	REDSESSION_INSECURE=true go run ./examples/chi
+//	go run ./examples/chi
+//
+// chi's middleware is net/http's, so redsession needs no adapter for it.
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log"
 	"net/http"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/embedded"
 )
+
+const try = `
+  curl BASE/cave  # 401
+  curl -c jar -d password='open sesame' BASE/login
+  curl -b jar -c jar BASE/cave
+  curl -b jar -c jar -X POST BASE/cave/jars/7
+  curl -b jar -c jar BASE/cave/jars
+  curl -b jar -c jar -X POST BASE/account/move  # asks for the password again after a minute
+  curl -b jar -c jar -X POST BASE/account/logout
+`
+
+// recent is how old a login may be for what matters.
+const recent = time.Minute
+
+const jars = redsession.Key[[]string]("jars")
 
 func main() {
 	if err := run(); err != nil {
@@ -23,41 +44,79 @@ func main() {
 }
 
 func run() error {
-	c, err := redsession.ConfigFromEnv()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	c, stopRedis, err := embedded.Config()
 	if err != nil {
 		return err
 	}
-	if c.URL == "" {
-		return errors.New("REDSESSION_URL is not set: name a Redis, for example REDSESSION_URL=redis://localhost:6379")
-	}
+	defer stopRedis()
 	m, err := redsession.New(c)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	srv := &http.Server{Addr: "127.0.0.1:8080", Handler: handler(m), ReadHeaderTimeout: 5 * time.Second}
-	log.Print("open http://", srv.Addr)
-	return srv.ListenAndServe()
+	return embedded.Serve(ctx, handler(m), try)
 }
 
 func handler(m *redsession.Manager) http.Handler {
 	r := chi.NewRouter()
-	r.Use(http.NewCrossOriginProtection().Handler, m.Handler)
+	// Recoverer stands outside, so that a handler that panics changes no session;
+	// then other sites' forms are refused, before any session is loaded.
+	r.Use(middleware.Recoverer, http.NewCrossOriginProtection().Handler, m.Handler)
 	r.Get("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "Hello, %q.\n", redsession.FromContext(r.Context()).UserID())
 	})
-	r.Post("/login", func(w http.ResponseWriter, r *http.Request) {
-		// cmd/demo shows how to keep passwords; this example has only one.
-		if r.PostFormValue("password") != "open sesame" {
-			http.Error(w, "Wrong password.", http.StatusUnauthorized)
-			return
-		}
-		redsession.FromContext(r.Context()).Login("ali baba")
-	})
-	r.Group(func(r chi.Router) {
+	r.Post("/login", login)
+
+	r.Group(func(r chi.Router) { // some routes under no common path
 		r.Use(m.RequireLogin)
 		r.Get("/cave", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "Forty jars of gold.") })
-		r.Post("/logout", func(_ http.ResponseWriter, r *http.Request) { redsession.FromContext(r.Context()).Logout() })
+		r.Post("/logout", logout)
+	})
+	r.Route("/cave/jars", func(r chi.Router) { // one route open, the other not
+		r.Get("/", listJars)
+		r.With(m.RequireLogin).Post("/{number}", takeJar)
+	})
+	r.Mount("/account", account(m)) // a router made elsewhere
+	return r
+}
+
+// account needs a login for everything, and a recent one for some.
+func account(m *redsession.Manager) http.Handler {
+	r := chi.NewRouter()
+	r.Use(m.RequireLogin)
+	r.Get("/", func(w http.ResponseWriter, r *http.Request) {
+		s := redsession.FromContext(r.Context())
+		fmt.Fprintf(w, "%s, logged in at %s.\n", s.UserID(), s.AuthTime().Format(time.TimeOnly))
+	})
+	r.Post("/logout", logout)
+	r.With(m.RequireRecentLogin(recent)).Post("/move", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "The gold is in another cave now.")
 	})
 	return r
+}
+
+func login(w http.ResponseWriter, r *http.Request) {
+	// cmd/demo shows how to keep passwords; this example has only one.
+	if r.PostFormValue("password") != "open sesame" {
+		http.Error(w, "Wrong password.", http.StatusUnauthorized)
+		return
+	}
+	redsession.FromContext(r.Context()).Login("ali baba")
+}
+
+func logout(_ http.ResponseWriter, r *http.Request) {
+	redsession.FromContext(r.Context()).Logout()
+}
+
+func takeJar(_ http.ResponseWriter, r *http.Request) {
+	jars.Update(redsession.FromContext(r.Context()), func(taken []string) []string {
+		return append(taken, chi.URLParam(r, "number"))
+	})
+}
+
+func listJars(w http.ResponseWriter, r *http.Request) {
+	taken, _ := jars.Get(redsession.FromContext(r.Context()))
+	fmt.Fprintf(w, "Taken: %q\n", taken)
 }

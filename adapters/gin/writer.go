@@ -1,0 +1,58 @@
+package ginsession
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+// writer is what handlers inside Middleware write to. gin's own writer, which is
+// embedded, keeps the status until the first byte and knows what was written;
+// every byte and every header goes by redsession's, which commits before it
+// passes them on to gin's.
+type writer struct {
+	gin.ResponseWriter
+	session http.ResponseWriter // writes to the embedded one
+}
+
+func (w *writer) Header() http.Header { return w.session.Header() }
+
+func (w *writer) Write(p []byte) (int, error) { return w.session.Write(p) }
+
+func (w *writer) WriteString(s string) (int, error) { return io.WriteString(w.session, s) }
+
+// WriteHeaderNow sends the status that WriteHeader, which is gin's, has kept; or
+// the one of Config.ErrorHandler, if the commit fails.
+func (w *writer) WriteHeaderNow() {
+	if !w.Written() {
+		w.session.WriteHeader(w.Status())
+		w.ResponseWriter.WriteHeaderNow()
+	}
+}
+
+func (w *writer) Flush() { _ = http.NewResponseController(w.session).Flush() }
+
+func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.session).Hijack()
+}
+
+// Unwrap is for http.ResponseController, which finds the deadlines there.
+func (w *writer) Unwrap() http.ResponseWriter { return w.session }
+
+// again is Middleware inside Middleware. After Engine.HandleContext gin's own
+// writer has taken the place of w, and gin will send the headers by it as soon as
+// the handlers are done.
+func (w *writer) again(c *gin.Context) {
+	if c.Writer != w.ResponseWriter {
+		c.Next()
+		return
+	}
+	c.Writer = w
+	c.Next()
+	if !w.Written() {
+		w.session.WriteHeader(w.Status()) // commits; gin's only keeps the status
+	}
+}

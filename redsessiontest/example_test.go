@@ -1,0 +1,116 @@
+package redsessiontest_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/redsessiontest"
+)
+
+const cart = redsession.Key[[]string]("cart")
+
+// shop is what the examples test.
+func shop(m *redsession.Manager) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /cart", func(_ http.ResponseWriter, r *http.Request) {
+		cart.Update(redsession.FromContext(r.Context()), func(old []string) []string {
+			return append(old, r.FormValue("item"))
+		})
+	})
+	mux.HandleFunc("GET /orders", func(w http.ResponseWriter, r *http.Request) {
+		s := redsession.FromContext(r.Context())
+		if s.Degraded() {
+			w.Header().Set("Warning", "orders may be old")
+		}
+		_, _ = io.WriteString(w, "orders of "+s.UserID())
+	})
+	return m.Handler(m.RequireLogin(mux))
+}
+
+// t stands for the argument of the test function that an example is in.
+var t testing.TB = stand{}
+
+// stand runs the examples without a test.
+type stand struct{ testing.TB }
+
+func (stand) Helper()           {}
+func (stand) Cleanup(func())    {}
+func (stand) Output() io.Writer { return io.Discard }
+func (stand) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+func Example() {
+	m := redsessiontest.New(t)
+	r := m.Login(httptest.NewRequest("POST", "/cart?item=pear", nil), "alice")
+	w := httptest.NewRecorder()
+	shop(m.Manager).ServeHTTP(w, r)
+
+	fmt.Println(w.Code)
+	m.After(r, w.Result(), func(s *redsession.Session) {
+		items, _ := cart.Get(s)
+		fmt.Println(s.UserID(), items)
+	})
+	// Output:
+	// 200
+	// alice [pear]
+}
+
+func ExampleManager_Login() {
+	m := redsessiontest.New(t)
+	r := m.Login(httptest.NewRequest("POST", "/cart?item=pear", nil), "alice", func(s *redsession.Session) {
+		cart.Set(s, []string{"apple"})
+	})
+	shop(m.Manager).ServeHTTP(httptest.NewRecorder(), r)
+
+	m.With(r, func(s *redsession.Session) { fmt.Println(cart.Get(s)) })
+	// Output: [apple pear] true
+}
+
+func ExampleManager_Advance() {
+	m := redsessiontest.New(t, func(c *redsession.Config) { c.IdleTimeout = time.Hour })
+	r := m.Login(httptest.NewRequest("GET", "/orders", nil), "alice")
+	for _, wait := range []time.Duration{59 * time.Minute, 61 * time.Minute} {
+		m.Advance(wait)
+		w := httptest.NewRecorder()
+		shop(m.Manager).ServeHTTP(w, r)
+		fmt.Println(wait, w.Code)
+	}
+	// Output:
+	// 59m0s 200
+	// 1h1m0s 401
+}
+
+func ExampleManager_TakeRedisAway() {
+	m := redsessiontest.New(t)
+	r := m.Login(httptest.NewRequest("GET", "/orders", nil), "alice")
+
+	m.TakeRedisAway()
+	w := httptest.NewRecorder()
+	shop(m.Manager).ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Header().Get("Warning"))
+
+	m.BringRedisBack()
+	w = httptest.NewRecorder()
+	shop(m.Manager).ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Header().Get("Warning"))
+	// Output:
+	// 200 orders may be old
+	// 200
+}
+
+func ExampleManager_Cookie() {
+	m := redsessiontest.New(t)
+	h := m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		redsession.FromContext(r.Context()).Logout()
+	}))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, m.Login(httptest.NewRequest("POST", "/logout", nil), "alice"))
+
+	c := m.Cookie(w.Result())
+	fmt.Println(c != nil && c.MaxAge < 0)
+	// Output: true
+}
