@@ -67,7 +67,7 @@ type Stats struct {
 	Failed       uint64 // loads and commits answered with an error
 	ExpireFailed uint64 // hits whose EXPIRE Redis refused
 	Degraded     uint64 // loads served from memory
-	Postponed    uint64 // commits kept in memory
+	Postponed    uint64 // commits kept in memory, Redis being away or full
 	Dropped      uint64 // postponed changes that could not be kept; see the events
 	Outages      uint64
 }

@@ -129,6 +129,10 @@ func FromContext(ctx context.Context) *Session {
 // context, and commits its changes before the first byte of the response
 // leaves. A request without a cookie of ours costs Redis nothing, a read-only
 // one a GET and an EXPIRE in one round trip.
+//
+// A middleware that recovers panics belongs outside: Handler commits nothing but
+// a logout when a handler panics, and cuts the connection by http.ErrAbortHandler,
+// which must be passed on, when a change fails after the response has begun.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m.cfg.Skip != nil && m.cfg.Skip(r) {

@@ -185,7 +185,8 @@ func (st *store) heads(ctx context.Context, ids []string) ([]string, error) {
 	return heads, nil
 }
 
-// scanCount is how many keys one SCAN visits: Redis is busy for about 0.1 ms.
+// scanCount is how many keys one SCAN visits: among a million, Redis is busy for
+// about 1.3 ms.
 const scanCount = 500
 
 // scan calls fn with the ids of all records and tombstones, page by page, until
