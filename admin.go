@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -198,13 +200,17 @@ func (a *Admin) RevokeAll(ctx context.Context) (n int, err error) {
 
 // revokeBefore ends those of ids that were created by then, and what rotations
 // have made of them since they were found.
-func (a *Admin) revokeBefore(ctx context.Context, ids []string, then int64) (n int, err error) {
+func (a *Admin) revokeBefore(ctx context.Context, ids []string, then int64) (int, error) {
+	var ended atomic.Int64
+	var mu sync.Mutex // guards failed
+	var failed error
 	for hop := 0; len(ids) > 0 && hop < maxHops; hop++ {
 		found, err := a.store.entries(ctx, ids)
 		if err != nil {
-			return n, err
+			return int(ended.Load()), err
 		}
 		ids = nil
+		var todo []string
 		for _, e := range found {
 			rec, err := a.open(e)
 			if e.raw == "" || err == nil && rec != nil && rec.Created > then {
@@ -216,14 +222,42 @@ func (a *Admin) revokeBefore(ctx context.Context, ids []string, then int64) (n i
 				}
 				continue
 			}
-			ended, err := a.revoke(ctx, e.id, "everybody's")
-			if err != nil {
-				return n, err
+			todo = append(todo, e.id)
+		}
+		together(todo, func(id string) {
+			lived, err := a.revoke(ctx, id, "everybody's")
+			if lived {
+				ended.Add(1)
 			}
-			if ended {
-				n++
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			failed = cmp.Or(failed, err)
+		})
+		if failed != nil {
+			break
 		}
 	}
-	return n, nil
+	return int(ended.Load()), failed
+}
+
+// atOnce is how many sessions are ended or flushed at once: one after the other
+// each would wait for a round trip, and for Redis's disk if that is slow.
+const atOnce = 16
+
+// together calls fn for all of ids, for some at once.
+func together(ids []string, fn func(id string)) {
+	queue := make(chan string)
+	var workers sync.WaitGroup
+	for range min(atOnce, len(ids)) {
+		workers.Go(func() {
+			for id := range queue {
+				fn(id)
+			}
+		})
+	}
+	for _, id := range ids {
+		queue <- id
+	}
+	close(queue)
+	workers.Wait()
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/importstate"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -153,4 +156,9 @@ func legacyFields(values map[string]any) ([]record.Field, error) {
 	}
 	slices.SortFunc(fields, func(a, b record.Field) int { return strings.Compare(a.Name, b.Name) })
 	return fields, nil
+}
+
+// ImportState is for package importer alone: where the state of imports is kept.
+func (a *Admin) ImportState(importstate.Key) (client redis.UniversalClient, prefix string) {
+	return a.store.client, a.store.prefix
 }

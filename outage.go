@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -58,10 +57,6 @@ func (k *memory) run(ctx context.Context) {
 	}
 }
 
-// flushers is how many sessions are flushed at once: a Redis that writes to a slow
-// disk answers one after the other.
-const flushers = 16
-
 // flushAll flushes what can be, endings first: until then other servers serve
 // the sessions.
 func (k *memory) flushAll(ctx context.Context) {
@@ -75,22 +70,11 @@ func (k *memory) flushAll(ctx context.Context) {
 		}
 	}
 	k.mu.Unlock()
-	queue := make(chan string)
-	var workers sync.WaitGroup
-	for range min(flushers, len(ids)) {
-		workers.Go(func() {
-			for id := range queue {
-				if ctx.Err() == nil && !k.m.breakers.down(ctx, k.m.store.key(id)) {
-					_ = k.flush(ctx, id) // what fails stays postponed
-				}
-			}
-		})
-	}
-	for _, id := range ids {
-		queue <- id
-	}
-	close(queue)
-	workers.Wait()
+	together(ids, func(id string) {
+		if ctx.Err() == nil && !k.m.breakers.down(ctx, k.m.store.key(id)) {
+			_ = k.flush(ctx, id) // what fails stays postponed
+		}
+	})
 }
 
 // flush brings what is postponed for id to Redis, and waits for a flush that

@@ -42,7 +42,9 @@ func TestARotationThatDoesNotFitLosesNoChange(t *testing.T) {
 				s.Login("alice")
 				key.Set(s, value)
 			},
-			"/set": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) { key.Set(s, strings.ToUpper(value)) },
+			"/set": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) {
+				key.Set(s, strings.ToUpper(value))
+			},
 		}
 		roomy := e.manager(t)
 		b := newBrowser(t, serve(t, roomy, hs))

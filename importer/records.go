@@ -1,0 +1,201 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession"
+)
+
+// scheme is how a source names its keys in Redis and what is in them.
+type scheme interface {
+	// id tells whether this can be the id of a session.
+	id(id string) bool
+	// decode returns the session of a value that Redis keeps for so long: 0 for ever.
+	decode(id string, data []byte, ttl time.Duration) (redsession.LegacyRecord, []string, error)
+	maxBytes() int
+}
+
+// place is where in Redis the keys are.
+type place struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+// page is how many keys one SCAN visits: Redis is busy for about 0.1 ms.
+const page = 500
+
+// records walks over all keys with the prefix, on every master of a cluster.
+func (p place) records(ctx context.Context, s scheme) iter.Seq2[Read, error] {
+	return func(yield func(Read, error) bool) {
+		nodes, err := p.nodes(ctx)
+		if err != nil {
+			yield(nil, fmt.Errorf("finding the masters of the cluster: %w", err))
+			return
+		}
+		for _, node := range nodes {
+			for cursor, first := uint64(0), true; first || cursor != 0; first = false {
+				var keys []string
+				keys, cursor, err = node.Scan(ctx, cursor, globEscaper.Replace(p.prefix)+"*", page).Result()
+				if err != nil {
+					yield(nil, fmt.Errorf("scanning for sessions: %w", err))
+					return
+				}
+				reads, err := p.read(ctx, s, keys)
+				if err != nil {
+					yield(nil, fmt.Errorf("reading sessions: %w", err))
+					return
+				}
+				for _, r := range reads {
+					if !yield(r, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`, `-`, `\-`)
+
+// nodes returns the servers that have keys.
+func (p place) nodes(ctx context.Context) ([]redis.Cmdable, error) {
+	var mu sync.Mutex
+	var nodes []redis.Cmdable
+	add := func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		nodes = append(nodes, node)
+		return nil
+	}
+	switch client := p.client.(type) {
+	case *redis.ClusterClient:
+		err := client.ForEachMaster(ctx, add)
+		return nodes, err
+	case *redis.Ring:
+		err := client.ForEachShard(ctx, add)
+		return nodes, err
+	}
+	return []redis.Cmdable{p.client}, nil
+}
+
+// read fetches keys in pipelines: in several if they could be large.
+func (p place) read(ctx context.Context, s scheme, keys []string) ([]Read, error) {
+	var reads []Read
+	var wanted []string
+	for _, key := range keys {
+		if s.id(strings.TrimPrefix(key, p.prefix)) {
+			wanted = append(wanted, key)
+		} else {
+			reads = append(reads, skipping(BadID))
+		}
+	}
+	const together = 32 // at most so many times maxBytes are in memory here
+	for len(wanted) > 0 {
+		n := min(together, len(wanted))
+		fetched, err := p.fetch(ctx, s, wanted[:n])
+		if err != nil {
+			return nil, err
+		}
+		reads, wanted = append(reads, fetched...), wanted[n:]
+	}
+	return reads, nil
+}
+
+// fetch reads keys in one pipeline. GETRANGE, since GET would return half a
+// gigabyte if that lies there.
+func (p place) fetch(ctx context.Context, s scheme, keys []string) ([]Read, error) {
+	values, ttls := make([]*redis.StringCmd, len(keys)), make([]*redis.DurationCmd, len(keys))
+	_, err := p.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, key := range keys {
+			values[i], ttls[i] = pipe.GetRange(ctx, key, 0, int64(s.maxBytes())), pipe.PTTL(ctx, key)
+		}
+		return nil
+	})
+	if err != nil && !isReply(err) {
+		return nil, err
+	}
+	reads := make([]Read, len(keys))
+	for i, key := range keys {
+		// Anything but a key of another type concerns all keys, such as LOADING.
+		for _, err := range []error{values[i].Err(), ttls[i].Err()} {
+			if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+				return nil, err
+			}
+		}
+		reads[i] = p.decoding(s, key[len(p.prefix):], values[i], ttls[i])
+	}
+	return reads, nil
+}
+
+// isReply tells whether Redis answered.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+func (p place) decoding(s scheme, id string, value *redis.StringCmd, ttl *redis.DurationCmd) Read {
+	return func() (rec redsession.LegacyRecord, notes []string, err error) {
+		data, err := value.Bytes()
+		switch {
+		case err != nil:
+			return rec, nil, skip(Foreign)
+		case len(data) > s.maxBytes():
+			return rec, nil, skip(Oversized)
+		case len(data) == 0, ttl.Val() == -2, ttl.Val() == 0: // GETRANGE has no other word for "none"
+			return rec, nil, skip(Vanished)
+		}
+		return s.decode(id, data, max(0, ttl.Val()))
+	}
+}
+
+// load reads one session.
+func (p place) load(ctx context.Context, s scheme, id string) (*redsession.LegacyRecord, error) {
+	if !s.id(id) {
+		return nil, nil
+	}
+	reads, err := p.fetch(ctx, s, []string{p.prefix + id})
+	if err != nil {
+		return nil, fmt.Errorf("reading a session: %w", err)
+	}
+	rec, _, err := reads[0]()
+	return live(rec, err)
+}
+
+// remove deletes one session.
+func (p place) remove(ctx context.Context, s scheme, id string) error {
+	if !s.id(id) {
+		return nil
+	}
+	if err := p.client.Del(ctx, p.prefix+id).Err(); err != nil {
+		return fmt.Errorf("removing a session: %w", err)
+	}
+	return nil
+}
+
+// ends returns the moment when a key expires; lifetime stands in for none.
+func ends(ttl, lifetime time.Duration) time.Time {
+	if ttl == 0 {
+		ttl = lifetime
+	}
+	return time.Now().Add(ttl)
+}
+
+// estimate returns the number of keys in the database, ours or not.
+func (p place) estimate(ctx context.Context) (int, error) {
+	nodes, err := p.nodes(ctx)
+	sum := 0
+	for _, node := range nodes {
+		n, dbErr := node.DBSize(ctx).Result()
+		err = errors.Join(err, dbErr)
+		sum += int(n)
+	}
+	return sum, err
+}
