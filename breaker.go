@@ -27,7 +27,8 @@ type breakers struct {
 	timeout  time.Duration
 	onChange func(down bool, err error)
 
-	trouble atomic.Bool // some breaker has failures to its name
+	trouble  atomic.Bool // some breaker has failures to its name
+	answered sync.Map    // when each primary last answered, as *atomic.Int64 of Unix nanoseconds
 	mu      sync.Mutex  // guards what follows
 	nodes   map[string]*breaker
 	ctx     context.Context
@@ -65,13 +66,30 @@ func (b *breakers) enter(ctx context.Context, key string) error {
 	return nil
 }
 
-// leave learns from how it went to ask Redis about key.
+// leave learns from how it went to ask Redis about key. That time ran out says
+// nothing if others were answered within RedisTimeout: then it is this process
+// that is slow, or has too few connections, and to refuse everybody would not help.
 func (b *breakers) leave(ctx context.Context, key string, err error) {
-	failed := outage(err)
-	if failed && gaveUp(ctx) || !failed && !b.trouble.Load() {
+	last, now := b.lastAnswer(ctx, key), time.Now().UnixNano()
+	if !outage(err) {
+		if last.Store(now); b.trouble.Load() {
+			b.learn(b.of(ctx, key), err)
+		}
+		return
+	}
+	if gaveUp(ctx) || (late(err) || errors.Is(err, redis.ErrPoolTimeout)) && now-last.Load() < int64(b.timeout) {
 		return
 	}
 	b.learn(b.of(ctx, key), err)
+}
+
+func (b *breakers) lastAnswer(ctx context.Context, key string) *atomic.Int64 {
+	name := b.primaryOf(ctx, key)
+	if at, ok := b.answered.Load(name); ok {
+		return at.(*atomic.Int64)
+	}
+	at, _ := b.answered.LoadOrStore(name, new(atomic.Int64))
+	return at.(*atomic.Int64)
 }
 
 // gaveUp tells whether the caller's context ended what was asked under it: that

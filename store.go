@@ -111,7 +111,7 @@ func (st *store) create(ctx context.Context, id, raw string, ttl time.Duration) 
 		err := st.ask(ctx, st.key(id), func() error {
 			return st.client.Process(ctx, once{redis.NewCmd(ctx, "setex", st.key(id), int64(ttl/time.Second), raw)})
 		})
-		if err == nil || isReply(err) || late(err) || try == 1 {
+		if err == nil || isReply(err) || late(err) || ctx.Err() != nil || try == 1 {
 			return err
 		}
 	}

@@ -1,0 +1,47 @@
+package redsession_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/redistest"
+)
+
+// TestTooManyRequestsAreNoOutage has more requests than the one connection can
+// carry in time. Some time out; that is no reason to refuse those who come later.
+func TestTooManyRequestsAreNoOutage(t *testing.T) {
+	srv := redistest.Start(t)
+	proxy := redistest.NewProxy(t, srv.Addr)
+	e := &env{url: "redis://" + proxy.Addr + "?pool_size=1", clock: newClock(), events: &eventLog{}}
+	m := e.manager(t, func(c *redsession.Config) { c.RedisTimeout = 100 * time.Millisecond })
+	const key = redsession.Key[int]("n")
+	b := newBrowser(t, serve(t, m, handlers{
+		"/set": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) { key.Set(s, 1) },
+	}))
+	proxy.Delay(30 * time.Millisecond)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	status := make(map[int]int)
+	for range 40 {
+		all.Go(func() {
+			code := b.with("").get("/set").StatusCode
+			mu.Lock()
+			defer mu.Unlock()
+			status[code]++
+		})
+	}
+	all.Wait()
+	if status[http.StatusServiceUnavailable] < 10 || status[http.StatusOK] == 0 {
+		t.Errorf("got %v, want most of the requests to time out, and not all", status)
+	}
+	if began := e.events.of(redsession.EventOutageBegan); len(began) > 0 {
+		t.Errorf("got %d outages, want none: Redis answered all the time", len(began))
+	}
+	proxy.Delay(0)
+	if a := b.get("/set"); a.StatusCode != http.StatusOK {
+		t.Errorf("got %d once the others are gone, want 200", a.StatusCode)
+	}
+}
