@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -15,13 +14,10 @@ import (
 )
 
 const (
-	idBefore  = redsession.Key[string]("id_before_login")
 	onlyCode  = redsession.Key[string]("second_factor_code")
 	maxName   = 100 // characters of a user's name that are shown again
 	loginPath = "/login"
 )
-
-var errForm = errors.New("form cannot be read")
 
 // loginView is what the login page shows, and keeps after a mistake.
 type loginView struct {
@@ -63,10 +59,6 @@ func (d *demo) showLogin(w http.ResponseWriter, r *http.Request, status int, v l
 }
 
 func (d *demo) login(w http.ResponseWriter, r *http.Request) {
-	if err := parse(r); err != nil {
-		d.fail(w, r, err)
-		return
-	}
 	v := loginView{
 		Username:     strings.TrimSpace(r.PostFormValue("username")),
 		Remember:     r.PostFormValue("remember") != "",
@@ -91,13 +83,13 @@ func (d *demo) login(w http.ResponseWriter, r *http.Request) {
 	before := s.ID()
 	if v.SecondFactor {
 		s.Login(v.Username, append(options, redsession.Pending())...)
-		idBefore.Set(s, before)
+		noteChange(s, before, "password")
 		onlyCode.Set(s, newCode())
 		http.Redirect(w, r, "/second-factor?"+url.Values{"next": {v.Next}}.Encode(), http.StatusSeeOther)
 		return
 	}
 	s.Login(v.Username, options...)
-	idBefore.Set(s, before)
+	noteChange(s, before, "login")
 	s.Flash("Welcome, " + v.Username + ". Your session has a new id.")
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 }
@@ -123,10 +115,6 @@ func (d *demo) showSecondFactor(w http.ResponseWriter, r *http.Request, status i
 }
 
 func (d *demo) secondFactor(w http.ResponseWriter, r *http.Request) {
-	if err := parse(r); err != nil {
-		d.fail(w, r, err)
-		return
-	}
 	s := redsession.FromContext(r.Context())
 	v := secondFactorView{Next: safeNext(r.PostFormValue("next"))}
 	if s.PendingUserID() == "" {
@@ -147,6 +135,7 @@ func (d *demo) secondFactor(w http.ResponseWriter, r *http.Request) {
 		d.showSecondFactor(w, r, http.StatusUnauthorized, v)
 		return
 	}
+	noteChange(s, s.ID(), "second factor")
 	s.Promote()
 	s.Flash("Welcome, " + s.UserID() + ". Both factors were right, and your session has a new id.")
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
@@ -162,14 +151,4 @@ func (d *demo) logout(w http.ResponseWriter, r *http.Request) {
 	s.Flashes() // would survive, but tells of a login that is over
 	s.Logout()
 	http.Redirect(w, r, loginPath+"?why=logged-out", http.StatusSeeOther)
-}
-
-// parse reads the form of r. Its errors are for fail.
-func parse(r *http.Request) error {
-	err := r.ParseForm()
-	var tooLarge *http.MaxBytesError
-	if err == nil || errors.As(err, &tooLarge) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errForm, err)
 }

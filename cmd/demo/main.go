@@ -5,8 +5,10 @@
 //	go run ./cmd/demo
 //
 // starts it on http://127.0.0.1:8080 with a Redis of its own, which ends with
-// the program. REDSESSION_URL names another Redis, and the other variables of
-// redsession.ConfigFromEnv apply. It speaks plain HTTP and shows its users'
+// the program and can be taken away from the page "Operations". REDSESSION_URL
+// names another Redis, and the other variables of redsession.ConfigFromEnv
+// apply. With -tls it speaks HTTPS, under a certificate that it makes itself,
+// and the cookie is as it would be in production. It shows its users'
 // passwords: look at it, do not deploy it.
 package main
 
@@ -21,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +35,7 @@ const stopTimeout = 10 * time.Second
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	secure := flag.Bool("tls", false, "speak HTTPS, under a certificate made now")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "demo: unexpected argument %q\n", flag.Arg(0))
@@ -41,41 +45,67 @@ func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr); err != nil {
+	if err := run(ctx, *addr, *secure); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves the demo on addr until ctx is done.
-func run(ctx context.Context, addr string) (err error) {
+// run serves the demo on addr, by HTTPS if secure, until ctx is done.
+func run(ctx context.Context, addr string, secure bool) (err error) {
 	ln, err := listen(ctx, addr)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
-	c, where, closeRedis, err := config()
+	c, p, err := config()
 	if err != nil {
 		return err
 	}
-	defer closeRedis()
-	d, err := newDemo(c, where)
+	defer p.close()
+	c.Cookie.InsecurePlainHTTP = !secure
+	d, err := newDemo(c, p)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.sessions.Close()) }()
+	sampling, stop := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { d.sampler.run(sampling) })
+	defer func() {
+		stop()
+		background.Wait()
+	}()
+	return serve(ctx, ln, d.handler(), secure)
+}
+
+// serve serves h on ln until ctx is done, and lets running requests finish.
+func serve(ctx context.Context, ln net.Listener, h http.Handler, secure bool) (err error) {
 	srv := &http.Server{
-		Handler:           d.handler(),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	scheme := "http"
+	if secure {
+		scheme = "https"
+		if srv.TLSConfig, err = ownTLS(); err != nil {
+			return err
+		}
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	slog.Info("the demo is ready: open " + browserURL(ln.Addr()) + " (Ctrl-C stops it)")
+	go func() {
+		if secure {
+			served <- srv.ServeTLS(ln, "", "")
+			return
+		}
+		served <- srv.Serve(ln)
+	}()
+	slog.Info("the demo is ready: open " + browserURL(scheme, ln.Addr()) + " (Ctrl-C stops it)")
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)
@@ -103,12 +133,12 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // config reads the environment. Without a Redis in it, one is started in this
-// process; where says for people which it is.
-func config() (c redsession.Config, where string, closeRedis func(), err error) {
-	if c, err = redsession.ConfigFromEnv(); err != nil {
-		return c, "", nil, err
+// process.
+func config() (redsession.Config, *place, error) {
+	c, err := redsession.ConfigFromEnv()
+	if err != nil {
+		return c, nil, err
 	}
-	c.Cookie.InsecurePlainHTTP = true
 	if len(c.Secrets) == 0 {
 		secret := make([]byte, 32)
 		rand.Read(secret)
@@ -116,20 +146,22 @@ func config() (c redsession.Config, where string, closeRedis func(), err error) 
 		slog.Info("made a random secret: sessions end with this program; set REDSESSION_SECRETS to keep them")
 	}
 	if c.URL != "" {
-		return c, "the Redis that REDSESSION_URL names", func() {}, nil
+		p, err := otherRedis(c.URL)
+		return c, p, err
 	}
-	if c.URL, closeRedis, err = startRedis(); err != nil {
-		return c, "", nil, fmt.Errorf("starting the embedded Redis: %w", err)
+	p, err := embeddedRedis()
+	if err != nil {
+		return c, nil, err
 	}
-	slog.Info("started an embedded Redis, which ends with this program; set REDSESSION_URL to use another", "url", c.URL)
-	return c, "a Redis inside this program (miniredis)", closeRedis, nil
+	c.URL = p.url
+	return c, p, nil
 }
 
 // browserURL returns what to open to reach a listener on addr.
-func browserURL(addr net.Addr) string {
+func browserURL(scheme string, addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
-		return "http://" + net.JoinHostPort("localhost", port)
+		return scheme + "://" + net.JoinHostPort("localhost", port)
 	}
-	return "http://" + addr.String()
+	return scheme + "://" + addr.String()
 }

@@ -30,12 +30,17 @@ type view struct {
 	Pending   string
 	CartCount int
 	Flashes   []string
+	CSRF      string // for every form
+	Degraded  bool   // the session came from memory
+
+	Down      bool // Redis is away
+	CanSwitch bool // and this program can bring it back
 }
 
 func parsePages() (map[string]*page, error) {
 	pages := make(map[string]*page)
-	funcs := template.FuncMap{"stamp": stamp, "rfc3339": rfc3339, "span": span}
-	for _, name := range []string{"home", "login", "second-factor", "account", "devices", "secret", "cart", "message"} {
+	funcs := template.FuncMap{"stamp": stamp, "rfc3339": rfc3339, "span": span, "agentName": agentName, "seconds": time.Duration.Seconds}
+	for _, name := range []string{"home", "login", "second-factor", "account", "devices", "secret", "cart", "operations", "message"} {
 		t, err := template.New("layout.html").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
@@ -46,16 +51,25 @@ func parsePages() (map[string]*page, error) {
 }
 
 // show answers with a page. s may be nil. The page is complete before its first
-// byte leaves: an error in a template is a 500, and reading the flashes, which
-// removes them, is committed with it.
+// byte leaves: reading the flashes, which removes them, is committed with it.
 func (d *demo) show(w http.ResponseWriter, s *redsession.Session, status int, name string, v view) {
+	v.Down, v.CanSwitch = d.outage.down(), d.redis.mini != nil
 	if s != nil {
 		v.Session, v.User, v.Pending, v.Flashes = true, s.UserID(), s.PendingUserID(), s.Flashes()
+		v.Degraded = s.Degraded()
 		items, _ := cart.Get(s)
 		v.CartCount = len(items)
+		if hasUser(s) {
+			v.CSRF = s.CSRFToken()
+		}
 	}
+	d.write(w, status, name, "layout.html", v)
+}
+
+// write answers with one template of a page. An error in it is a 500.
+func (d *demo) write(w http.ResponseWriter, status int, name, part string, data any) {
 	var b bytes.Buffer
-	if err := d.pages[name].Execute(&b, v); err != nil {
+	if err := d.pages[name].ExecuteTemplate(&b, part, data); err != nil {
 		slog.Error("executing a template", "page", name, "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return

@@ -46,7 +46,7 @@ func TestRunServesUntilItIsToldToStop(t *testing.T) {
 	slog.SetDefault(slog.New(readyHandler{slog.DiscardHandler, ready}))
 	defer slog.SetDefault(slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, "127.0.0.1:0") }()
+	go func() { done <- run(ctx, "127.0.0.1:0", false) }()
 	base := <-ready
 	res, err := http.Get(base + "/healthz")
 	if err != nil {
@@ -57,7 +57,7 @@ func TestRunServesUntilItIsToldToStop(t *testing.T) {
 		t.Errorf("got status %d, want 200", res.StatusCode)
 	}
 	addr := strings.TrimPrefix(base, "http://")
-	if err := run(ctx, addr); err == nil || !strings.Contains(err.Error(), "another program listens on "+addr) {
+	if err := run(ctx, addr, false); err == nil || !strings.Contains(err.Error(), "another program listens on "+addr) {
 		t.Errorf("a second one on %s: got the error %v", addr, err)
 	}
 	cancel()

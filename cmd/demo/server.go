@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redsession/redsession"
@@ -21,21 +22,26 @@ const (
 
 // demo is the site: its pages, and what stands in front of them.
 type demo struct {
-	sessions *redsession.Manager
-	pages    map[string]*page
-	where    string // which Redis it is, for people
-	now      func() time.Time
+	sessions    *redsession.Manager
+	redis       *place
+	pages       map[string]*page
+	outage      *outage
+	sampler     *sampler
+	latencies   latencies
+	slowRunning atomic.Int64
+	now         func() time.Time
 }
 
-// newDemo returns the site with its sessions where c says.
-func newDemo(c redsession.Config, where string) (*demo, error) {
-	d := &demo{where: where, now: time.Now}
+// newDemo returns the site with its sessions where c says, which is p.
+func newDemo(c redsession.Config, p *place) (*demo, error) {
+	d := &demo{redis: p, outage: newOutage(), now: time.Now}
 	if c.Now != nil {
 		d.now = c.Now
 	}
 	c.Skip = needsNoSession
 	c.Unauthorized = http.HandlerFunc(d.unauthorized)
 	c.ErrorHandler = d.fail
+	c.OnEvent = d.outage.watch
 	var err error
 	if d.pages, err = parsePages(); err != nil {
 		return nil, err
@@ -43,6 +49,7 @@ func newDemo(c redsession.Config, where string) (*demo, error) {
 	if d.sessions, err = redsession.New(c); err != nil {
 		return nil, err
 	}
+	d.sampler = &sampler{sessions: d.sessions, redis: p}
 	return d, nil
 }
 
@@ -51,7 +58,8 @@ func newDemo(c redsession.Config, where string) (*demo, error) {
 func (d *demo) handler() http.Handler {
 	csrf := http.NewCrossOriginProtection()
 	csrf.SetDenyHandler(http.HandlerFunc(d.crossOrigin))
-	return secureHeaders(http.MaxBytesHandler(csrf.Handler(d.sessions.Handler(d.routes())), maxBody))
+	inside := d.sessions.Handler(d.forms(d.routes()))
+	return secureHeaders(d.latencies.measure(http.MaxBytesHandler(csrf.Handler(inside), maxBody)))
 }
 
 func (d *demo) routes() http.Handler {
@@ -60,6 +68,11 @@ func (d *demo) routes() http.Handler {
 	mux.HandleFunc("GET /", d.notFound)
 	mux.HandleFunc("GET /static/{file}", d.static)
 	mux.HandleFunc("GET /healthz", d.health)
+	mux.HandleFunc("GET /outage", d.outageState)
+
+	mux.HandleFunc("GET /operations", d.operations)
+	mux.HandleFunc("GET /operations/live", d.operationsLive)
+	mux.HandleFunc("POST "+switchPath, d.switchRedis)
 
 	mux.HandleFunc("GET /cart", d.cart)
 	mux.HandleFunc("POST /cart", d.addToCart)
@@ -73,6 +86,8 @@ func (d *demo) routes() http.Handler {
 
 	user := func(h http.HandlerFunc) http.Handler { return d.sessions.RequireLogin(h) }
 	mux.Handle("GET /account", user(d.account))
+	mux.Handle("POST /account/rotate", user(d.rotate))
+	mux.Handle("POST "+slowPath, user(d.slow))
 	mux.Handle("GET /devices", user(d.devices))
 	mux.Handle("POST /devices/revoke", user(d.revokeDevice))
 	mux.Handle("POST /devices/revoke-others", user(d.revokeOthers))
@@ -81,15 +96,21 @@ func (d *demo) routes() http.Handler {
 }
 
 // needsNoSession is Config.Skip: what has nothing to do with the user neither
-// costs Redis anything nor gets a cookie.
+// costs Redis anything nor gets a cookie. The switch must work for those, too,
+// whose session cannot be loaded while Redis is away.
 func needsNoSession(r *http.Request) bool {
-	return r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path, "/static/")
+	switch r.URL.Path {
+	case "/healthz", "/outage", "/operations/live", switchPath:
+		return true
+	}
+	return strings.HasPrefix(r.URL.Path, "/static/")
 }
 
-// secureHeaders allows the pages what they need and nothing else: they have no
-// script, and nothing from elsewhere.
+// secureHeaders allows the pages what they need and nothing else: nothing from
+// elsewhere, and no script or style inside a page.
 func secureHeaders(next http.Handler) http.Handler {
-	const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)

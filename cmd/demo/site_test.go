@@ -7,6 +7,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 // site is the demo on a server of its own, with a clock that moves by hand.
 type site struct {
 	url  string
+	demo *demo
 	mini *miniredis.Miniredis
 	now  time.Time
 }
@@ -31,7 +33,7 @@ func newSite(t *testing.T) *site {
 		URL: "redis://" + st.mini.Addr(), Secrets: [][]byte{bytes.Repeat([]byte("s"), 32)},
 		Cookie: redsession.Cookie{InsecurePlainHTTP: true}, RedisTimeout: 5 * time.Second,
 		Now: func() time.Time { return st.now },
-	}, "a test")
+	}, &place{name: "a test", mini: st.mini})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func newSite(t *testing.T) *site {
 		srv.Close()
 		d.sessions.Close()
 	})
-	st.url = srv.URL
+	st.url, st.demo = srv.URL, d
 	return st
 }
 
@@ -54,7 +56,12 @@ type browser struct {
 	t    *testing.T
 	base *url.URL
 	http http.Client
+
+	token    string // of the forms of the page last seen
+	tokenFor string // the cookie that it belongs to
 }
+
+var tokenInput = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
 func (st *site) browser(t *testing.T) *browser {
 	t.Helper()
@@ -100,15 +107,27 @@ func (b *browser) do(path string, form url.Values, headers ...string) answer {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	if m := tokenInput.FindSubmatch(body); m != nil {
+		b.token, b.tokenFor = string(m[1]), b.cookie()
+	}
 	return answer{res.StatusCode, res.Header.Get("Location"), string(body), res.Header}
 }
 
 func (b *browser) get(path string) answer { b.t.Helper(); return b.do(path, nil) }
 
-// post sends a form of names and values in turn, as a page of the site does.
+// post sends a form of names and values in turn, as a page of the site does: if
+// it has seen no page since its login, it looks at one first.
 func (b *browser) post(path string, fields ...string) answer {
 	b.t.Helper()
 	form := url.Values{}
+	if cookie := b.cookie(); cookie != "" {
+		if b.tokenFor != cookie {
+			b.get("/cart")
+		}
+		if b.tokenFor == b.cookie() {
+			form.Set(tokenField, b.token)
+		}
+	}
 	for pair := range slices.Chunk(fields, 2) {
 		form.Set(pair[0], pair[1])
 	}
