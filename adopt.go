@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,16 +21,17 @@ import (
 // adopt goes on with the session of an old cookie, if there is one. live tells
 // whether the request has a session of ours already.
 func (s *Session) adopt(ctx context.Context, live bool, now time.Time) (bool, error) {
+	if s.came.byHeader {
+		return false, nil // it wins over cookies, and a script must not turn one into the other
+	}
 	for i := range s.m.cfg.Adopt {
 		l := &s.m.cfg.Adopt[i]
-		if live && (!l.SideBySide || !strings.HasPrefix(s.head.Source, l.Source+":")) {
+		ids := s.oldIDs(l)
+		if live && !s.mayFollow(l, ids) {
 			continue
 		}
-		for _, old := range l.ids(s.r) {
+		for _, old := range ids {
 			at := &stored{legacy: old, id: legacyID(old)}
-			if live && s.head.Source == l.link(at.id) {
-				break // it is what ours was made from
-			}
 			taken, err := s.takeOver(ctx, l, at, now)
 			if taken || err != nil {
 				return taken, err
@@ -39,11 +41,45 @@ func (s *Session) adopt(ctx context.Context, live bool, now time.Time) (bool, er
 	return false, nil
 }
 
-// ids returns the ids that the old cookies of r stand for.
-func (l *Legacy) ids(r *http.Request) (ids []string) {
-	for i, c := range r.CookiesNamed(l.Cookie) {
+// mayFollow tells whether an old cookie may lead away from the session of ours
+// that came with it: if that was made from another one, or is nobody's.
+func (s *Session) mayFollow(l *Legacy, ids []string) bool {
+	if !l.SideBySide || s.head.Source == "" && s.head.User != "" {
+		return false
+	}
+	return (s.head.Source == "" || strings.HasPrefix(s.head.Source, l.Source+":")) &&
+		!slices.ContainsFunc(ids, func(id string) bool { return s.head.Source == l.link(legacyID(id)) })
+}
+
+// outranks tells whether own stays though the old session that was found is
+// another: nobody's session displaces neither a login made here nor one of ours.
+func (l *Legacy) outranks(own *stored, found *record.Record) bool {
+	if own == nil || found.User != "" {
+		return false
+	}
+	return own.rec.Source == "" || own.rec.User != "" && own.rec.Source != l.link(own.rec.Origin)
+}
+
+// hasOldCookie tells whether the request carries a cookie to take over.
+func (s *Session) hasOldCookie() bool {
+	for i := range s.m.cfg.Adopt {
+		if len(s.oldIDs(&s.m.cfg.Adopt[i])) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// oldIDs returns the ids that the request's old cookies stand for.
+func (s *Session) oldIDs(l *Legacy) (ids []string) {
+	for i, c := range s.r.CookiesNamed(l.Cookie) {
 		if i == maxCookies {
 			break
+		}
+		if l.Cookie == s.m.cfg.Cookie.Name {
+			if _, ours := s.m.transport.decode(c.Value); ours {
+				continue
+			}
 		}
 		id, err := c.Value, error(nil)
 		if l.Verify != nil {
@@ -76,10 +112,20 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 			return false, err
 		}
 	}
-	s.pending = changes{}
-	f, err := s.lookUp(ctx, at, ticket{}, now)
-	if f == foundLive && s.base.legacy != "" && s.head.Source != l.Source {
-		f = s.refuse(EventRefused, at.id, "the old cookie is of another kind than the imported session")
+	f, err := s.findOld(ctx, l, at, now)
+	if f == foundLive && err == nil && l.outranks(own, s.base.rec) {
+		f = foundNothing
+	}
+	if f == foundLive && err == nil && s.base.legacy != "" {
+		s.pending.rotate = true
+		err = s.commit(ctx)
+		for try := 1; errors.Is(err, ErrGone) && try < maxHops; try++ { // ended, or imported once more
+			s.dead = false
+			if f, err = s.findOld(ctx, l, at, now); f == foundLive && err == nil && s.base.legacy != "" {
+				s.pending.rotate = true
+				err = s.commit(ctx)
+			}
+		}
 	}
 	if f != foundLive || err != nil {
 		s.pending, s.cookie = pending, cookie
@@ -90,35 +136,52 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 		}
 		return false, err
 	}
-	if s.base.legacy != "" {
-		s.pending.rotate = true
-		if err := s.commit(ctx); err != nil {
-			return false, err
-		}
-	}
+	s.came.cookie = true // its client has kept the session in one
 	if own != nil && own.id != s.base.id {
 		// The user has gone on at a server of the old kind, logged in for example.
-		if _, err := m.endSession(ctx, own.id, false); err != nil {
+		if _, err := m.endSession(ctx, own.id, true); err != nil {
 			return true, err
 		}
 	}
 	if !l.SideBySide {
-		s.retired = append(s.retired, l)
+		s.retire(l)
 		if l.Delete != nil {
 			if err := l.Delete(ctx, at.legacy); err != nil { // it stays there, and leads nowhere
-				m.emit(ctx, Event{Kind: EventFailed, ID: s.base.id, Err: fmt.Errorf("redsession: deleting the old session: %w", err)})
+				m.emit(ctx, Event{Kind: EventFailed, ID: s.base.id, Err: fmt.Errorf("redsession: %w", &oldStoreError{"deleting the old session", at.legacy, err})})
 			}
 		}
 	}
 	return true, nil
 }
 
+// findOld looks for the session of an old id, and takes one of the same kind alone.
+func (s *Session) findOld(ctx context.Context, l *Legacy, at *stored, now time.Time) (finding, error) {
+	s.pending = changes{}
+	f, err := s.lookUp(ctx, at, ticket{}, now)
+	if f == foundLive && s.head.Source != l.Source && s.head.Source != l.link(at.id) {
+		f = s.refuse(EventRefused, at.id, "the old cookie is of another kind than the imported session")
+	}
+	return f, err
+}
+
+// oldStoreError is what an old package's store says. It leaves out the old id,
+// which may be as good as the cookie.
+type oldStoreError struct {
+	doing, id string
+	cause     error
+}
+
+func (e *oldStoreError) Error() string {
+	return e.doing + ": " + strings.ReplaceAll(e.cause.Error(), e.id, "(id)")
+}
+func (e *oldStoreError) Unwrap() error { return e.cause }
+
 // importOne imports one session from where the old package keeps it. Parallel
 // requests all find what the first of them stored.
 func (m *Manager) importOne(ctx context.Context, l *Legacy, id string) error {
 	lr, err := l.Load(ctx, id)
 	if err != nil {
-		return fmt.Errorf("loading the old session: %w", err)
+		return &oldStoreError{"loading the old session", id, err}
 	}
 	if lr == nil {
 		return nil
@@ -138,17 +201,13 @@ func (s *Session) endLegacy(ctx context.Context) error {
 	m := s.m
 	for i := range m.cfg.Adopt {
 		l := &m.cfg.Adopt[i]
-		for _, old := range l.ids(s.r) {
-			id := legacyID(old)
-			if _, err := m.endSession(ctx, id, false); err != nil {
-				return err
-			}
-			if err := m.store.create(ctx, id, m.grave(id).tombstone, m.cfg.AbsoluteTimeout); err != nil {
+		for _, old := range s.oldIDs(l) {
+			if err := m.endOld(ctx, legacyID(old)); err != nil {
 				return err
 			}
 			if l.Delete != nil {
 				if err := l.Delete(ctx, old); err != nil {
-					return fmt.Errorf("deleting the old session: %w", err)
+					return &oldStoreError{"deleting the old session", old, err}
 				}
 			}
 			s.retire(l)
@@ -157,10 +216,26 @@ func (s *Session) endLegacy(ctx context.Context) error {
 	return nil
 }
 
+// endOld ends an old session. If another request takes it over meanwhile, it ends
+// what that made of it.
+func (m *Manager) endOld(ctx context.Context, id string) error {
+	for range maxHops {
+		if _, err := m.endSession(ctx, id, true); err != nil {
+			return err
+		}
+		if buried, err := m.store.bury(ctx, id, m.grave(id)); buried || err != nil {
+			return err
+		}
+	}
+	return errUnsettled
+}
+
 func (s *Session) retire(l *Legacy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.retired = append(s.retired, l)
+	if !slices.Contains(s.retired, l) {
+		s.retired = append(s.retired, l)
+	}
 }
 
 // grave is the tombstone of an old session that must not be taken over or
@@ -171,13 +246,14 @@ func (a *Admin) bury(id string, life time.Duration) burial {
 	return burial{record.NewTombstone(a.cfg.Now(), life).Encode(a.ring, a.store.key(id)), life}
 }
 
-// expire is the cookie that makes a browser forget the old one.
-func (l *Legacy) expire() *http.Cookie {
+// expire is the cookie that makes a browser forget the old one, which it does for
+// a name with a prefix only if the cookie is Secure.
+func (l *Legacy) expire(secure bool) *http.Cookie {
 	path := l.Path
 	if path == "" {
 		path = "/"
 	}
-	return &http.Cookie{Name: l.Cookie, Domain: l.Domain, Path: path, MaxAge: -1, Expires: time.Unix(1, 0), HttpOnly: true}
+	return &http.Cookie{Name: l.Cookie, Domain: l.Domain, Path: path, MaxAge: -1, Expires: time.Unix(1, 0), HttpOnly: true, Secure: secure || strings.HasPrefix(l.Cookie, "__")}
 }
 
 func (c Config) checkAdopt() error {

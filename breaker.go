@@ -29,11 +29,11 @@ type breakers struct {
 
 	trouble  atomic.Bool // some breaker has failures to its name
 	answered sync.Map    // when each primary last answered, as *atomic.Int64 of Unix nanoseconds
-	mu      sync.Mutex  // guards what follows
-	nodes   map[string]*breaker
-	ctx     context.Context
-	stop    context.CancelFunc
-	probes  sync.WaitGroup
+	mu       sync.Mutex  // guards what follows
+	nodes    map[string]*breaker
+	ctx      context.Context
+	stop     context.CancelFunc
+	probes   sync.WaitGroup
 }
 
 type breaker struct {

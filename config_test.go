@@ -53,7 +53,6 @@ var mistakes = []struct {
 	{"there are fewer than no proxies", func(c *redsession.Config) { c.TrustedHops = -1 }, []string{"Config.TrustedHops", "want 0"}},
 	{"an outage policy is unknown", func(c *redsession.Config) { c.Outage = 7 }, []string{"Config.Outage", "ServeKnown or FailClosed"}},
 	{"known sessions are too old at once", func(c *redsession.Config) { c.OutageMaxStale = -time.Minute }, []string{"Config.OutageMaxStale", "at least 1s"}},
-	{"adoption is not built yet", func(c *redsession.Config) { c.Adopt = []redsession.Legacy{{Cookie: "old"}} }, []string{"Config.Adopt", "leave it empty"}},
 	{"the header is one with a meaning", func(c *redsession.Config) { c.Header = "authorization" }, []string{"Config.Header", "X-Session"}},
 	{"the cookie name has a space", func(c *redsession.Config) { c.Cookie.Name = "__host- x" }, []string{"Config.Cookie", "is no cookie name", "use letters"}},
 	{"the cookie path is relative", func(c *redsession.Config) { c.Cookie.Path = "app" }, []string{"Config.Cookie", "Path", `begin with "/"`}},

@@ -19,6 +19,10 @@ import (
 // maxLegacyID bounds an old id. The longest in use has 103 characters.
 const maxLegacyID = 1024
 
+// takeOverRoom is how many bytes a record may grow by when its owner comes back:
+// the remote address, the user agent, where it came from.
+const takeOverRoom = 640
+
 // legacyID is the public id of the session that another package calls id.
 func legacyID(id string) string { return hashed([]byte(id)) }
 
@@ -57,9 +61,10 @@ func (m *Manager) importPage(ctx context.Context, records []LegacyRecord, force 
 	if err := m.store.storeImported(ctx, sent, force); err != nil {
 		return nil, err
 	}
-	listed := slices.DeleteFunc(sent, func(im *imported) bool {
-		return im.rec.User == "" || im.outcome.Status == ImportEnded
-	})
+	listed, err := m.toList(ctx, sent)
+	if err != nil {
+		return nil, err
+	}
 	if err := m.store.listImported(ctx, listed); err != nil {
 		return nil, err
 	}
@@ -69,6 +74,29 @@ func (m *Manager) importPage(ctx context.Context, records []LegacyRecord, force 
 		}
 	}
 	return outcomes, nil
+}
+
+// toList returns those of sent that belong into their users' indexes. What was
+// there already may meanwhile be another user's.
+func (m *Manager) toList(ctx context.Context, sent []*imported) ([]*imported, error) {
+	var listed, there []*imported
+	var ids []string
+	for _, im := range sent {
+		switch {
+		case im.rec.User == "":
+		case im.outcome.Status == ImportStored:
+			listed = append(listed, im)
+		case im.outcome.Status == ImportExisting:
+			there, ids = append(there, im), append(ids, im.id)
+		}
+	}
+	found, err := m.store.entries(ctx, ids)
+	for i, e := range found {
+		if rec, err := m.open(e); err == nil && rec != nil && rec.User == there[i].rec.User {
+			listed = append(listed, there[i])
+		}
+	}
+	return listed, err
 }
 
 // imported is a record on its way in.
@@ -110,7 +138,7 @@ func (m *Manager) prepare(lr *LegacyRecord) (*imported, ImportOutcome) {
 	if err != nil {
 		return refuse(err)
 	}
-	if len(raw) > m.cfg.MaxBytes {
+	if len(raw)+takeOverRoom > m.cfg.MaxBytes {
 		return refuse(fmt.Errorf("%w: %d bytes, Config.MaxBytes allows %d", ErrTooLarge, len(raw), m.cfg.MaxBytes))
 	}
 	return &imported{id: id, raw: raw, rec: rec, ttl: ttl}, ImportOutcome{ID: id}
@@ -119,8 +147,8 @@ func (m *Manager) prepare(lr *LegacyRecord) (*imported, ImportOutcome) {
 // legacyHead gives an old session the lifetimes of a new one, but for what it had
 // left: that it never loses, and until its owner comes back it gets no more.
 func (m *Manager) legacyHead(lr *LegacyRecord, now time.Time, ttl time.Duration) *record.Record {
-	created := lr.CreatedAt
-	if created.IsZero() || created.After(now) {
+	created, known := lr.CreatedAt, lr.CreatedAt.Unix() > 0
+	if !known || created.After(now) {
 		created = now
 	}
 	rec := &record.Record{
@@ -130,7 +158,7 @@ func (m *Manager) legacyHead(lr *LegacyRecord, now time.Time, ttl time.Duration)
 	}
 	if lr.UserID != "" {
 		rec.Idle = seconds(m.cfg.IdleTimeout)
-		if !lr.CreatedAt.IsZero() { // an unknown login is no recent one
+		if known { // an unknown login is no recent one
 			rec.Auth = created.UnixMicro()
 		}
 	}
@@ -146,9 +174,9 @@ func legacyFields(values map[string]any) ([]record.Field, error) {
 		raw, err := json.Marshal(v)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("the value of %q does not encode: %w", name, err)
-		case name == flashKey:
-			return nil, fmt.Errorf("the name %q is reserved", name)
+			return nil, fmt.Errorf("the value of %q does not encode (%T)", name, err) // whose text may quote it
+		case name == flashKey && !isTexts(v):
+			return nil, fmt.Errorf("the name %q is reserved for flashes, which are a []string", name)
 		case !utf8.ValidString(name):
 			return nil, errKeyNotUTF8
 		}
@@ -156,6 +184,11 @@ func legacyFields(values map[string]any) ([]record.Field, error) {
 	}
 	slices.SortFunc(fields, func(a, b record.Field) int { return strings.Compare(a.Name, b.Name) })
 	return fields, nil
+}
+
+func isTexts(v any) bool {
+	_, ok := v.([]string)
+	return ok
 }
 
 // ImportState is for package importer alone: where the state of imports is kept.

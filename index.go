@@ -3,7 +3,6 @@ package redsession
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -93,7 +92,16 @@ func (m *Manager) relist(ctx context.Context, old, at *stored) {
 // evict ends logins beyond Config.MaxPerUser. One that cannot be ended now is
 // found again at the next login.
 func (m *Manager) evict(ctx context.Context, user string, ids []string) {
-	for _, id := range ids {
+	found, err := m.store.entries(ctx, ids)
+	if err != nil {
+		m.emit(ctx, Event{Kind: EventFailed, UserID: user, Err: err})
+		return
+	}
+	for i, id := range ids {
+		if rec, err := m.open(found[i]); err == nil && rec != nil && rec.User != user {
+			_ = m.store.unlist(ctx, user, id) // an import has made it another's
+			continue
+		}
 		if _, err := m.revoke(ctx, id, "more logins than MaxPerUser"); err != nil {
 			m.emit(ctx, Event{Kind: EventFailed, ID: id, UserID: user, Err: err})
 			return
@@ -147,9 +155,6 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 	rec, err := a.endChain(ctx, next, tombstone, hops-1)
 	if err != nil {
 		return nil, err
-	}
-	if rec != nil && strings.HasSuffix(rec.Source, ":"+id) {
-		with = grave // the session was made from the imported one that was here
 	}
 	_, err = a.store.end(ctx, id, with, grave, true)
 	return rec, err

@@ -197,15 +197,15 @@ func (m *Manager) presentStamp(ctx context.Context, user string) (string, error)
 // Logout then begins another.
 func (c *commit) logOut() error {
 	known := c.base != nil
-	if err := c.s.endLegacy(c.ctx); err != nil {
-		return unavailable(err)
-	}
 	if known {
 		if _, err := c.m.endSession(c.ctx, c.base.id, true); err != nil {
 			return unavailable(err)
 		}
 		c.over = true
 		c.m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr()})
+	}
+	if err := c.s.endLegacy(c.ctx); err != nil {
+		return unavailable(err)
 	}
 	c.base, c.carry = nil, false
 	switch {

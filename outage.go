@@ -246,7 +246,8 @@ func (c *commit) postpone(reason error) error {
 		return reason
 	}
 	if c.logout {
-		if !m.memory.postponeEnd(c.base) || len(withoutFlashes(c.fields)) > 0 {
+		// What old cookies stand for is not postponed: it would go on elsewhere.
+		if c.over || !m.memory.postponeEnd(c.base) || len(withoutFlashes(c.fields)) > 0 || c.s.hasOldCookie() {
 			return reason
 		}
 		m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr(), Reason: "kept in memory"})

@@ -146,7 +146,7 @@ func (c *commit) turn() error {
 		c.head.Issued, c.head.Seen = now.Unix(), 0
 		c.head.Origin = cmp.Or(old.rec.Origin, old.id)
 		if old.legacy != "" {
-			life = time.Duration(old.rec.Deadline-now.Unix()) * time.Second
+			life = max(time.Duration(old.rec.Deadline-now.Unix())*time.Second, c.m.cfg.AbsoluteTimeout)
 			ttl = life
 			c.head.Source += ":" + old.id
 			c.head.RemoteAddr, c.head.UserAgent = c.s.remoteAddr(), userAgent(c.s.r)
@@ -161,6 +161,7 @@ func (c *commit) turn() error {
 		if err != nil {
 			return fmt.Errorf("redsession: rotating: %w", err)
 		}
+		lead.Imported = old.legacy != ""
 		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), ttl)
 		if err != nil {
 			return unavailable(err)

@@ -233,18 +233,45 @@ var endScript = newScript(`
 local found = redis.pcall('GET', KEYS[1])
 if type(found) == 'table' then found = '' end
 if not found then return false end
-if string.sub(found, 16, 21) == ',"z":"' and (string.sub(found, 22, 22) == '"' or ARGV[3] ~= '1') then
-  return found
+local imported, data
+if string.sub(found, 16, 21) == ',"z":"' then
+  if string.sub(found, 22, 22) == '"' or ARGV[3] ~= '1' then return found end
+  imported, data = string.find(found, ',"m":1', 1, true), #found
+else
+  imported, data = string.find(found, ',"m":"[^":]*"'), string.find(found, ',"d":', 1, true)
 end
-local imported, data = string.find(found, ',"m":"[^":]*"'), string.find(found, ',"d":', 1, true)
 if imported and data and imported < data then
-  redis.call('SETEX', KEYS[1], ARGV[5], ARGV[4])
+  redis.call('SETEX', KEYS[1], math.max(ARGV[5], redis.call('TTL', KEYS[1])), ARGV[4])
 elseif ARGV[1] == '' then
   redis.call('DEL', KEYS[1])
 else
   redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
 end
 return found`)
+
+// buryScript puts a tombstone where nothing lies. It returns 0 if something does
+// that has to be ended first.
+var buryScript = newScript(`
+local found = redis.pcall('GETRANGE', KEYS[1], 0, 21)
+if type(found) == 'string' then
+  if string.sub(found, 16, 22) == ',"z":""' then return 1 end
+  if found ~= '' then return 0 end
+end
+redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
+return 1`)
+
+// bury puts grave at id, and tells whether it or another tombstone is there now.
+func (st *store) bury(ctx context.Context, id string, grave burial) (bool, error) {
+	for try := 0; ; try++ {
+		reply, err := st.run(ctx, buryScript, st.key(id), grave.tombstone, seconds(grave.life))
+		if err == nil {
+			return reply == int64(1), nil
+		}
+		if isReply(err) || try == 2 || pause(ctx, try) != nil { // doing it twice does no harm
+			return false, err
+		}
+	}
+}
 
 // burial is a tombstone and how long it stays; the zero value leaves nothing.
 type burial struct {

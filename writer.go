@@ -125,7 +125,7 @@ func (s *Session) payCookie(h http.Header) error {
 func (s *Session) cookieLocked(h http.Header) error {
 	for _, l := range s.retired {
 		if l.Cookie != s.m.cfg.Cookie.Name || s.cookie == cookieKeep {
-			h.Add("Set-Cookie", l.expire().String())
+			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP).String())
 		}
 	}
 	switch t := s.m.transport; {

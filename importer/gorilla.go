@@ -94,11 +94,14 @@ func (g *GorillaFolder) id(file string) (string, Reason) {
 }
 
 func (g *GorillaFolder) decode(id string, data []byte, _ time.Time) (rec redsession.LegacyRecord, notes []string, err error) {
-	payload, stamped, err := openSecure(g.SessionName, string(data), 0, g.KeyPairs)
-	if err != nil {
+	var values map[any]any
+	stamped, err := openSecure(g.SessionName, string(data), 0, g.KeyPairs, func(payload []byte) (err error) {
+		values, err = gobvalue.Gorilla(payload)
+		return err
+	})
+	if errors.Is(err, errUnverified) {
 		return rec, nil, &Skipped{Reason: Unverified, Err: err}
 	}
-	values, err := gobvalue.Gorilla(payload)
 	if err != nil {
 		return rec, nil, explain(err)
 	}
@@ -110,44 +113,51 @@ func (g *GorillaFolder) decode(id string, data []byte, _ time.Time) (rec redsess
 
 var errUnverified = errors.New("signed with none of the keys, or for another name")
 
-// openSecure verifies what securecookie encoded, without its limit of size, and
-// returns what was encoded and when. An age of 0 is any.
-func openSecure(name, value string, age time.Duration, keyPairs [][]byte) (payload []byte, stamped time.Time, err error) {
+// openSecure verifies what securecookie encoded, without its limit of size, has
+// read make something of it, and returns when it was encoded. An age of 0 is any.
+// If two pairs share the key that signs, one of them does not decrypt to anything
+// that can be read: the error of the last is returned.
+func openSecure(name, value string, age time.Duration, keyPairs [][]byte, read func([]byte) error) (stamped time.Time, err error) {
+	failed := errUnverified
 	for _, codec := range securecookie.CodecsFromPairs(keyPairs...) {
 		if c, ok := codec.(*securecookie.SecureCookie); ok {
 			c.SetSerializer(securecookie.NopEncoder{}).MaxLength(0).MaxAge(int(age / time.Second))
 		}
-		payload = nil
+		var payload []byte
 		if codec.Decode(name, value, &payload) != nil {
+			continue
+		}
+		if failed = read(payload); failed != nil {
 			continue
 		}
 		// It is genuine, but the codec keeps the time to itself: base64("time|…").
 		text, err := base64.URLEncoding.DecodeString(value)
 		if err != nil {
-			return nil, stamped, errUnverified
+			return stamped, errUnverified
 		}
 		head, _, _ := bytes.Cut(text, []byte("|"))
 		seconds, err := strconv.ParseInt(string(head), 10, 64)
 		if err != nil {
-			return nil, stamped, errUnverified
+			return stamped, errUnverified
 		}
-		return payload, time.Unix(seconds, 0), nil
+		return time.Unix(seconds, 0), nil
 	}
-	return nil, stamped, errUnverified
+	return stamped, failed
 }
 
 // secureID reads the id in the cookie of gorilla's FilesystemStore and redistore.
 func secureID(name string, age time.Duration, keyPairs [][]byte) func(string) (string, error) {
 	return func(value string) (string, error) {
-		payload, _, err := openSecure(name, value, age, keyPairs)
-		if err != nil {
-			return "", err
-		}
-		id, err := gobvalue.String(payload)
-		if err != nil || !isGorillaID(id) {
-			return "", errBadID
-		}
-		return id, nil
+		var id string
+		_, err := openSecure(name, value, age, keyPairs, func(payload []byte) error {
+			text, err := gobvalue.String(payload)
+			if err != nil || !isGorillaID(text) {
+				return errBadID
+			}
+			id = text
+			return nil
+		})
+		return id, err
 	}
 }
 

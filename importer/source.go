@@ -124,7 +124,28 @@ func (c *Common) finish(rec redsession.LegacyRecord, values any) (redsession.Leg
 	if rec.Values, notes, err = plain.Map(values); err != nil {
 		return rec, nil, explain(err)
 	}
+	if v, there := rec.Values[flashName]; there {
+		if texts, ok := flashes(v); ok {
+			rec.Values[flashName] = texts
+		} else {
+			delete(rec.Values, flashName)
+			notes = append(notes, "flashes that are not texts are left out")
+		}
+	}
 	return c.user(rec), notes, nil
+}
+
+// flashName is where gorilla/sessions keeps flashes, and redsession too.
+const flashName = "_flash"
+
+func flashes(v any) ([]string, bool) {
+	list, ok := v.([]any)
+	texts := make([]string, len(list))
+	for i, e := range list {
+		text, isText := e.(string)
+		texts[i], ok = text, ok && isText
+	}
+	return texts, ok
 }
 
 func (c *Common) user(rec redsession.LegacyRecord) redsession.LegacyRecord {

@@ -8,6 +8,8 @@ import (
 	"encoding/gob"
 	"net/url"
 	"os"
+	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -326,4 +328,37 @@ func must(s string, err error) string {
 		panic(err)
 	}
 	return s
+}
+
+func TestFlashesOfGorillaComeAlong(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		value any
+		want  any
+	}{
+		{"texts", []any{"Saved."}, []string{"Saved."}},
+		{"none", []any{}, []string{}},
+		{"something else", []any{1}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			values := map[any]any{"_flash": tt.value, "kept": "yes"}
+			text, err := securecookie.EncodeMulti("sid", values, securecookie.CodecsFromPairs(gorillaKey)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "session_"+gorillaID), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for read, err := range importer.GorillaFiles(dir, "sid", gorillaKey).Sessions(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec, _, err := read()
+				if got := rec.Values["_flash"]; err != nil || !reflect.DeepEqual(got, tt.want) || rec.Values["kept"] != "yes" {
+					t.Errorf("got %v and error %v, want flashes %v", rec.Values, err, tt.want)
+				}
+			}
+		})
+	}
 }

@@ -6,6 +6,6 @@ import "github.com/urfave/cli/v3"
 func commands(c *console) []*cli.Command {
 	return []*cli.Command{
 		pingCommand(c), doctorCommand(c), topCommand(c), countCommand(c), listCommand(c), showCommand(c), ttlCommand(c), revokeCommand(c),
-		capacityCommand(c),
+		importCommand(c), capacityCommand(c),
 	}
 }

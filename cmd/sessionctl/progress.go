@@ -25,7 +25,8 @@ func (c *console) newProgress(what string, total int64) *progress {
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(c.errs), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(),
 			progressbar.OptionClearOnFinish(), progressbar.OptionSetRenderBlankState(false),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionUseANSICodes(true), progressbar.OptionSetWidth(24))
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionUseANSICodes(true), progressbar.OptionSetWidth(24),
+			progressbar.OptionSetSpinnerChangeInterval(0)) // or a goroutine draws on after clear
 	}
 	return p
 }

@@ -78,7 +78,8 @@ out of the list of processes:
    redis+sentinel://h1:26379,h2:26379/NAME/0   what sentinels watch
 
 REDSESSION_PREFIX and REDSESSION_SECRETS (base64 or hex, comma-separated) are
-read as the program itself reads them; only doctor and show use the secrets.
+read as the program itself reads them; only doctor, show and import use the
+secrets.
 
 On a terminal, output is for people: it fits the width, and NO_COLOR turns
 colours off. Elsewhere, it is for programs: tab-separated and uncut; with --json,

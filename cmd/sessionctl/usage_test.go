@@ -146,7 +146,7 @@ func TestWhatHoldsNotAllSessionsIsRefused(t *testing.T) {
 func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 	o := ctl(t, "", "--help")
 	o.wants(t, exitDone)
-	for _, name := range []string{"ping", "doctor", "top", "count", "list", "show", "ttl", "revoke", "capacity"} {
+	for _, name := range []string{"ping", "doctor", "top", "count", "list", "show", "ttl", "revoke", "import", "capacity"} {
 		if !strings.Contains(o.out, "     "+name+" ") {
 			t.Errorf("the help does not list %s", name)
 		}

@@ -38,6 +38,7 @@ type Tombstone struct {
 	Deadline int64  // Unix seconds; the key itself may live longer, as a hit prolongs it
 	Seen     int64  // when the client first showed the id that stood here; 0 if it was not a rotated one
 	Next     string // public id of the successor; "" when the session was ended
+	Imported bool   // an imported session was here, which may be found again where it came from
 	box      string // the successor's SID, encrypted for the bearer of the old one
 	keys     *Keys
 }
@@ -83,6 +84,9 @@ func (t *Tombstone) Encode(ring Ring, key string) string {
 		b = append(b, `,"e":`...)
 		b = strconv.AppendInt(b, t.Seen, 10)
 	}
+	if t.Imported {
+		b = append(b, `,"m":1`...)
+	}
 	if t.box != "" {
 		b = append(b, `,"y":"`+t.box+`"`...)
 	}
@@ -114,6 +118,8 @@ func decodeTombstone(raw, body string) (*Tombstone, error) {
 			t.Deadline = s.integer()
 		case `"e"`:
 			t.Seen = s.integer()
+		case `"m"`:
+			t.Imported = s.integer() == 1
 		case `"y"`:
 			t.box = s.text()
 		default:

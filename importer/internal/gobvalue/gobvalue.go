@@ -38,6 +38,14 @@ func Gorilla(data []byte) (map[any]any, error) {
 	return v, err
 }
 
+// gorilla/sessions registers the first itself, for its flashes; the others need no
+// package of the application's either.
+func init() {
+	for _, v := range []any{[]any{}, map[string]any{}, map[any]any{}, map[string]string{}, time.Time{}} {
+		gob.Register(v)
+	}
+}
+
 // String reads one string, such as the id in a gorilla cookie.
 func String(data []byte) (string, error) {
 	var v string

@@ -28,6 +28,9 @@ type Made struct {
 // it, one of four a pickle as Odoo 16 does; each tenth one temporary, expired,
 // corrupt or half-open, as many of each kind. The same seed makes the same files.
 func Generate(dir string, n int, seed uint64) (Made, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Made{}, err
+	}
 	g := generator{dir: dir, rnd: rand.New(rand.NewPCG(seed, 7)), now: time.Now(), shards: map[string]bool{}}
 	for i := range n {
 		if err := g.file(i); err != nil {
