@@ -112,22 +112,8 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 			return false, err
 		}
 	}
-	f, err := s.findOld(ctx, l, at, now)
-	if f == foundLive && err == nil && l.outranks(own, s.base.rec) {
-		f = foundNothing
-	}
-	if f == foundLive && err == nil && s.base.legacy != "" {
-		s.pending.rotate = true
-		err = s.commit(ctx)
-		for try := 1; errors.Is(err, ErrGone) && try < maxHops; try++ { // ended, or imported once more
-			s.dead = false
-			if f, err = s.findOld(ctx, l, at, now); f == foundLive && err == nil && s.base.legacy != "" {
-				s.pending.rotate = true
-				err = s.commit(ctx)
-			}
-		}
-	}
-	if f != foundLive || err != nil {
+	taken, err := s.rotateOld(ctx, l, own, at, now)
+	if !taken || err != nil {
 		s.pending, s.cookie = pending, cookie
 		if s.base = own; own != nil {
 			s.use(own)
@@ -137,21 +123,47 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 		return false, err
 	}
 	s.came.cookie = true // its client has kept the session in one
+	return true, s.leaveBehind(ctx, l, own, at)
+}
+
+// rotateOld goes on with the session of an old id under one of ours. If it ends,
+// or is imported once more, at the same moment, it looks again.
+func (s *Session) rotateOld(ctx context.Context, l *Legacy, own, at *stored, now time.Time) (bool, error) {
+	for try := 1; ; try++ {
+		f, err := s.findOld(ctx, l, at, now)
+		if f != foundLive || err != nil || l.outranks(own, s.base.rec) {
+			return false, err
+		}
+		if s.base.legacy == "" { // another request was first
+			return true, nil
+		}
+		s.pending.rotate = true
+		if err = s.commit(ctx); !errors.Is(err, ErrGone) || try == maxHops {
+			return err == nil, err
+		}
+		s.dead = false
+	}
+}
+
+// leaveBehind ends what the request came with: a session of ours whose user has
+// gone on at a server of the old kind, and the old session itself.
+func (s *Session) leaveBehind(ctx context.Context, l *Legacy, own, at *stored) error {
 	if own != nil && own.id != s.base.id {
-		// The user has gone on at a server of the old kind, logged in for example.
-		if _, err := m.endSession(ctx, own.id, true); err != nil {
-			return true, err
+		if _, err := s.m.endSession(ctx, own.id, true); err != nil {
+			return err
 		}
 	}
-	if !l.SideBySide {
-		s.retire(l)
-		if l.Delete != nil {
-			if err := l.Delete(ctx, at.legacy); err != nil { // it stays there, and leads nowhere
-				m.emit(ctx, Event{Kind: EventFailed, ID: s.base.id, Err: fmt.Errorf("redsession: %w", &oldStoreError{"deleting the old session", at.legacy, err})})
-			}
-		}
+	if l.SideBySide {
+		return nil
 	}
-	return true, nil
+	s.retire(l)
+	if l.Delete == nil {
+		return nil
+	}
+	if err := l.Delete(ctx, at.legacy); err != nil { // it stays there, and leads nowhere
+		s.m.emit(ctx, Event{Kind: EventFailed, ID: s.base.id, Err: fmt.Errorf("redsession: %w", &oldStoreError{"deleting the old session", at.legacy, err})})
+	}
+	return nil
 }
 
 // findOld looks for the session of an old id, and takes one of the same kind alone.

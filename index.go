@@ -24,7 +24,7 @@ func (m *Manager) enlist(ctx context.Context, at *stored, raw, old string, ttl t
 		return nil, err
 	}
 	if !counts {
-		score = -score
+		score = min(-score, -1) // that of an imported login of an unknown time is 0
 	}
 	life := time.Duration(at.rec.Deadline-m.cfg.Now().Unix()) * time.Second
 	length, evicted, err := m.store.enlist(ctx, user, at.id, old, score, life, limit)
@@ -42,7 +42,7 @@ const longIndex = 50
 // prune takes entries of sessions that have ended out of user's index, looking
 // at the oldest most of them (0 for all).
 func (m *Manager) prune(ctx context.Context, user string, most int) error {
-	ids, err := m.store.listed(ctx, user, most)
+	ids, scores, err := m.store.ranked(ctx, user, most)
 	if err != nil {
 		return err
 	}
@@ -52,10 +52,16 @@ func (m *Manager) prune(ctx context.Context, user string, most int) error {
 	}
 	var dead []string
 	for i, head := range heads {
-		// A tombstone that leads on stands for its successor, whose entry
-		// does not count before this one is gone.
-		if isRecord, next := record.Peek(head); !isRecord && next == "" {
+		switch isRecord, next := record.Peek(head); {
+		case isRecord:
+		case next == "":
 			dead = append(dead, ids[i])
+		case scores[i] >= 0:
+			// Who rotated it has died before the successor's entry took the place
+			// of this one, or is just about to do the same.
+			if err := m.store.relist(ctx, user, ids[i], next, scores[i]); err != nil {
+				return err
+			}
 		}
 	}
 	if len(dead) == 0 {

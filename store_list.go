@@ -76,17 +76,16 @@ func (st *store) unlist(ctx context.Context, user string, ids ...string) error {
 	return st.ask(ctx, st.userKey(user), func() error { return st.client.ZRem(ctx, st.userKey(user), members...).Err() })
 }
 
+// relistScript gives the entry ARGV[2], if it is there, the score ARGV[1], and takes
+// out ARGV[3], in whose place it is. In between a login would see both.
+var relistScript = newScript(`
+redis.call('ZADD', KEYS[1], 'XX', ARGV[1], ARGV[2])
+return redis.call('ZREM', KEYS[1], ARGV[3])`)
+
 // relist puts id, which has been in user's index, in the place of old.
 func (st *store) relist(ctx context.Context, user, old, id string, score int64) error {
-	key := st.userKey(user)
-	return st.ask(ctx, key, func() error {
-		_, err := st.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.ZAddXX(ctx, key, redis.Z{Score: float64(score), Member: id})
-			p.ZRem(ctx, key, old)
-			return nil
-		})
-		return err
-	})
+	_, err := st.run(ctx, relistScript, st.userKey(user), score, id, old)
+	return err
 }
 
 // listed returns the ids in user's index, the oldest login first, and the first
@@ -97,6 +96,19 @@ func (st *store) listed(ctx context.Context, user string, most int) ([]string, e
 		return nil, err
 	}
 	return list.Val(), nil
+}
+
+// ranked is listed with the scores.
+func (st *store) ranked(ctx context.Context, user string, most int) (ids []string, scores []int64, err error) {
+	list := redis.NewZSliceCmd(ctx, "zrange", st.userKey(user), 0, most-1, "withscores")
+	if err := st.ask(ctx, st.userKey(user), func() error { return st.client.Process(ctx, list) }); err != nil {
+		return nil, nil, err
+	}
+	for _, z := range list.Val() {
+		id, _ := z.Member.(string)
+		ids, scores = append(ids, id), append(scores, int64(z.Score))
+	}
+	return ids, scores, nil
 }
 
 // exec runs pipe, each command of which then has its own error.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -153,12 +154,14 @@ func TestTLSParametersOfTheURL(t *testing.T) {
 		{"another CA", srv.URL + "?ca=" + other.CAFile + pair, "unknown authority"},
 		{"verification skipped", srv.URL + "?insecure_skip_verify=true" + pair, ""},
 		{"verification not skipped", srv.URL + "?insecure_skip_verify=false" + pair, "unknown authority"},
-		{"no certificate of the client's", srv.URL + "?ca=" + srv.CAFile, "certificate required"},
-		{"another CA's certificate of the client's", srv.URL + "?ca=" + srv.CAFile + "&cert=" + other.CertFile + "&key=" + other.KeyFile, "unknown certificate authority"},
+		{"no certificate of the client's", srv.URL + "?ca=" + srv.CAFile, "certificate required|reset|broken pipe"},
+		{"another CA's certificate of the client's", srv.URL + "?ca=" + srv.CAFile + "&cert=" + other.CertFile + "&key=" + other.KeyFile, "unknown certificate authority|reset|broken pipe"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := reach(t, row.url)
-			if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+			// In TLS 1.3 a server refuses a client's certificate after the handshake: its
+			// word on that, and the end of the connection, overtake each other.
+			if row.want == "" && err != nil || row.want != "" && (err == nil || !regexp.MustCompile(row.want).MatchString(err.Error())) {
 				t.Errorf("got error %v, want %q", err, row.want)
 			}
 		})

@@ -32,7 +32,7 @@ func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error)
 	if err != nil {
 		return nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
 	}
-	if u.User == nil && strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+	if strings.Contains(u.RawQuery+u.Fragment, "@") || u.User == nil && strings.Contains(u.Path, "@") {
 		return nil, errors.New("has an @ behind the host: percent-encode / ? # and @ of the password; " + urlExamples)
 	}
 	scheme, kind, _ := strings.Cut(u.Scheme, "+")
@@ -204,6 +204,13 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 			reason = strings.ReplaceAll(reason, plain.String(), "it")
 		}
 		return nil, fmt.Errorf("%s: %s", strings.TrimPrefix(reason, "redis: "), urlExamples)
+	}
+	// go-redis panics at sizes below 0 or beyond an int32, and makes room at once.
+	const most = 1 << 16
+	for _, n := range []int{o.PoolSize, max(o.PipelinePoolSize, 0), o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials} {
+		if n < 0 || n > most {
+			return nil, fmt.Errorf("asks for %d connections, want 0 to %d", n, most)
+		}
 	}
 	return o, nil
 }

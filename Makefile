@@ -1,0 +1,31 @@
+# What a developer runs by hand. What must hold before a change is merged is .ci/run.
+
+FUZZTIME ?= 1m
+FUZZ ?= .
+SOAKTIME ?= 10m
+USERS ?= 1000
+
+.PHONY: ci test fuzz soak
+
+ci:
+	.ci/run
+
+test:
+	go test ./...
+
+# Runs every fuzz target of every module, one after another: go test takes one target at a time. FUZZ is a regular
+# expression that picks some, such as FUZZ=internal/record. It goes on after a finding and fails at the end; the
+# input that was found lies in the package's testdata/fuzz.
+fuzz:
+	@failed=; \
+	targets=$$(git ls-files --cached --others --exclude-standard '*_test.go' | sort -u | xargs grep -Hos '^func Fuzz[A-Za-z0-9_]*' | sed 's/:func /:/' | grep -E '$(FUZZ)'); \
+	for target in $$targets; do \
+		dir=$$(dirname "$${target%%:*}"); name=$${target##*:}; \
+		echo "== $$dir $$name"; \
+		(cd "$$dir" && GOWORK=off go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -timeout 0 .) || failed="$$failed $$dir:$$name"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+# Mixed load at full speed under the race detector; see benchmarks/soak.
+soak:
+	cd benchmarks && go run -race ./soak -for $(SOAKTIME) -users $(USERS)

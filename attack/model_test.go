@@ -1,0 +1,273 @@
+package attack_test
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// The sequential model: what every id leads to. A request is two steps, as it does not happen at once: its load, and its
+// commit. Porcupine looks for an order of all steps, each between its beginning and its end, that explains every answer.
+
+// event is one step of a request, or what an administrator did.
+type event struct {
+	what   string // load, commit, end, spare, storm
+	kind   string // of the request
+	cookie string // the id that came
+	served string // the id that the handler saw
+	login  string // what end ends
+	user   string // that logs in, or whose login end is to end; "" for any
+	tag    string
+	now    int64
+	round  int
+}
+
+// outcomeOf is what could be seen of a step; nil for an unknown outcome.
+type outcomeOf struct {
+	status  int
+	view    string
+	issued  string // the id of the cookie that was set
+	evicted int    // logins beyond MaxPerUser
+}
+
+var sessions = porcupine.Model{
+	Init: func() any { return newWorld(map[string]node{}, false) },
+	Step: func(state, input, output any) (bool, any) {
+		w, e := state.(*world), input.(event)
+		out, _ := output.(*outcomeOf)
+		var next *world
+		switch e.what {
+		case "load":
+			next = w.load(e, out)
+		case "commit":
+			next = w.commit(e, out)
+		case "end":
+			next = w.end(e)
+		case "spare":
+			if next = w; w.surely(e.cookie, e.now) {
+				next = nil
+			}
+		case "storm":
+			next = w.stormed(e.now)
+		}
+		return next != nil, next
+	},
+	Equal: func(a, b any) bool { return a.(*world).text == b.(*world).text },
+	DescribeOperation: func(input, output any) string {
+		return fmt.Sprintf("%+v %+v", input, output)
+	},
+}
+
+// load returns what becomes of w when a request with e.cookie sees out, nil if it could not have.
+func (w *world) load(e event, out *outcomeOf) *world {
+	at, hits, mayMiss, mustMiss := e.cookie, map[string]node{}, false, false
+	var n node
+	for hop := 0; ; hop++ {
+		var there bool
+		if n, there = w.nodes[at]; !there || n.ended || n.mustBeOver(e.now) {
+			mustMiss = true
+			break
+		}
+		mayMiss = mayMiss || n.mayBeOver(e.now)
+		if hop > 0 {
+			mayMiss = mayMiss || n.seenMin != 0 && e.now-n.seenMin > grace
+			mustMiss = mustMiss || n.seenMax != 0 && e.now-n.seenMax > grace
+		}
+		if n.hitMax = e.now; hop == 0 || n.next == "" {
+			n.hitMin = e.now // what a request only passes through may not be prolonged
+		}
+		hits[at] = n
+		if n.next == "" {
+			break
+		}
+		at = n.next
+	}
+	if missed := e.served == ""; missed {
+		if out.view != "" || !mayMiss && !mustMiss {
+			return nil
+		}
+		if old, ok := w.nodes[e.cookie]; ok && old.mayBeOver(e.now) && !w.storm {
+			old.ended = true // it cannot come back
+			return w.with(map[string]node{e.cookie: old})
+		}
+		return w
+	}
+	if mustMiss || n.view() != out.view {
+		return nil
+	}
+	if _, known := w.nodes[e.served]; at != e.served && !known && w.storm {
+		hits[e.served] = n.rotated() // by a request whose answer was lost
+		n.next = e.served
+		hits[at] = n
+	} else if at != e.served {
+		return nil
+	}
+	return w.with(hits)
+}
+
+// rotated is the successor of n.
+func (n node) rotated() node {
+	n.issued, n.seenMin, n.seenMax = true, 0, 0
+	return n
+}
+
+// commit returns what becomes of w when the request that saw e.served is answered by out, nil if it could not have been.
+func (w *world) commit(e event, out *outcomeOf) *world {
+	w = w.found(e)
+	at, n, live := w.resolve(e.served, e.now)
+	changed := map[string]node{}
+	unknown := out == nil
+	switch {
+	case !unknown && out.status == 409:
+		_, came := w.nodes[e.cookie]
+		if e.kind == "read" || e.kind == "logout" || live && !n.mayBeOver(e.now) || out.issued != "" || !came {
+			return nil
+		}
+		return w
+	case e.kind == "logout":
+		if live {
+			n.ended = true
+			return w.with(map[string]node{at: n})
+		}
+		return w
+	case e.kind == "login" || e.kind == "half" || e.kind == "promote" && n.half:
+		return w.loggedIn(e, out, at, n, live)
+	case e.served == "":
+		return w.created(e, out)
+	case !live && (unknown || e.kind == "read"):
+		return w
+	case !live:
+		return nil // acknowledged, though there was nothing to keep it
+	}
+	if !unknown && at == e.cookie && n.issued {
+		if n.seenMin == 0 {
+			n.seenMin = e.now
+		}
+		if n.seenMax == 0 {
+			n.seenMax = e.now
+		}
+	}
+	n = n.changed(e)
+	if !unknown && out.issued != "" && out.issued != at {
+		if _, known := w.nodes[out.issued]; known {
+			return nil
+		}
+		changed[out.issued] = n.rotated()
+		n.next, n.deadline = out.issued, min(n.deadline, e.now+leading)
+	}
+	changed[at] = n
+	return w.with(changed)
+}
+
+// found adds an id that a rotation with an unknown answer made, and that only now shows.
+func (w *world) found(e event) *world {
+	if _, known := w.nodes[e.served]; known || e.served == "" || !w.storm {
+		return w
+	}
+	at, n, live := w.resolve(e.cookie, e.now)
+	if !live {
+		return w
+	}
+	next := n.rotated()
+	n.next = e.served
+	return w.with(map[string]node{at: n, e.served: next})
+}
+
+// changed returns n with the values that the request wrote.
+func (n node) changed(e event) node {
+	switch e.kind {
+	case "set":
+		n.k = e.tag
+	case "add":
+		n.log += e.tag
+	case "delete":
+		n.k = ""
+	case "clear":
+		n.k, n.log = "", ""
+	}
+	return n
+}
+
+// created is for a request without a session.
+func (w *world) created(e event, out *outcomeOf) *world {
+	n := node{hitMin: e.now, hitMax: e.now, idle: anonymousIdle, deadline: e.now + absolute, born: e.round}.changed(e)
+	switch nothing := n.view() == ""; {
+	case out == nil, nothing && out.issued == "":
+		return w
+	case nothing || out.issued == "" || w.nodes[out.issued].login != "":
+		return nil
+	}
+	n.login = out.issued
+	return w.with(map[string]node{out.issued: n})
+}
+
+// loggedIn is for a login and for the second factor: old, at the id at, makes way for another.
+func (w *world) loggedIn(e event, out *outcomeOf, at string, old node, live bool) *world {
+	changed := map[string]node{}
+	user := e.user
+	if e.kind == "promote" {
+		user = old.user
+	}
+	n := node{
+		user: user, half: e.kind == "half", born: e.round,
+		hitMin: e.now, hitMax: e.now, idle: idle, deadline: e.now + absolute,
+	}
+	if n.half {
+		n.idle, n.deadline = halfOpen, e.now+halfOpen
+	}
+	if live {
+		if old.user == "" || old.user == user {
+			n.k, n.log = old.k, old.log
+		}
+		old.ended = true
+		changed[at] = old
+	}
+	if out == nil {
+		return w.with(changed)
+	}
+	if !live && e.served != "" && old.user != "" || out.issued == "" || w.nodes[out.issued].login != "" {
+		return nil // nobody logs in on top of a user's session that has ended
+	}
+	n.login = out.issued
+	changed[out.issued] = n
+	next := w.with(changed)
+	if over := next.logins(user, e.now) - limit; out.evicted > max(over, 0) && !w.storm {
+		return nil
+	}
+	return next
+}
+
+// logins counts what may count towards MaxPerUser.
+func (w *world) logins(user string, now int64) (count int) {
+	for _, n := range w.nodes {
+		if n.user == user && !n.half && !n.ended && n.next == "" && !n.mustBeOver(now) {
+			count++
+		}
+	}
+	return count
+}
+
+// end ends everything that has come of a login.
+func (w *world) end(e event) *world {
+	changed := map[string]node{}
+	for id, n := range w.nodes {
+		if n.login == e.login && (e.user == "" || n.user == e.user) {
+			n.ended = true
+			changed[id] = n
+		}
+	}
+	return w.with(changed)
+}
+
+// stormed is what requests that nobody tells of may have done while servers were cut off.
+func (w *world) stormed(now int64) *world {
+	nodes := maps.Clone(w.nodes)
+	for id, n := range nodes {
+		if n.hitMax = now; n.issued && n.seenMin == 0 {
+			n.seenMin = now
+		}
+		nodes[id] = n
+	}
+	return newWorld(nodes, true)
+}
