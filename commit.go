@@ -75,7 +75,7 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 	}
 	defer s.mu.Unlock()
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && !s.memory && s.m.rotationDue(s.base.rec, s.m.cfg.Now())
+	due := s.base != nil && !s.sent && !s.keepID && !s.memory && s.m.rotationDue(s.base.rec)
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
 	if !p.any() && !due && p.seen == 0 && !adopt {
 		return nil, waited

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strings"
 	"time"
 
@@ -138,10 +139,14 @@ func newTransport(c Config, ring record.Ring) *transport {
 	return t
 }
 
-// arrival is what a request brought.
+// tickets are those that are signed by us and not past their deadline.
+type tickets struct {
+	list [maxCookies]ticket
+	n    int
+}
+
+// arrival is what else a request brought.
 type arrival struct {
-	tickets  [maxCookies]ticket
-	n        int  // tickets that are signed by us and not past their deadline
 	invalid  int  // cookies of our name that nobody of us signed
 	overdue  int  // tickets past their deadline
 	cookie   bool // a cookie of our name came
@@ -150,35 +155,45 @@ type arrival struct {
 }
 
 // read collects the tickets of r. It asks nobody.
-func (t *transport) read(r *http.Request, now time.Time) (a arrival) {
+func (t *transport) read(r *http.Request, now time.Time) (a arrival, ts tickets) {
 	if t.header != "" {
 		a.browser = r.Header.Get("Sec-Fetch-Site") != ""
 		if values, ok := r.Header[http.CanonicalHeaderKey(t.header)]; ok {
 			a.byHeader = true
 			if len(values) > 0 && values[0] != "" {
-				t.take(&a, values[0], now)
+				t.take(&a, &ts, values[0], now)
 			}
-			return a
+			return a, ts
 		}
 	}
-	for i, c := range r.CookiesNamed(t.cookie.Name) {
-		if a.cookie = true; i == maxCookies {
-			break
+	n := 0
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(textproto.TrimString(pair), "=")
+			if name != t.cookie.Name {
+				continue
+			}
+			if a.cookie = true; n == maxCookies {
+				return a, ts
+			}
+			n++
+			// The value is signed, so there is no need to have net/http look at each byte
+			// of each cookie: that took a tenth of a hit.
+			t.take(&a, &ts, value, now)
 		}
-		t.take(&a, c.Value, now)
 	}
-	return a
+	return a, ts
 }
 
-func (t *transport) take(a *arrival, value string, now time.Time) {
+func (t *transport) take(a *arrival, ts *tickets, value string, now time.Time) {
 	switch tk, ok := t.decode(value); {
 	case !ok:
 		a.invalid++
 	case tk.deadline <= now.Unix():
 		a.overdue++
 	default:
-		a.tickets[a.n] = tk
-		a.n++
+		ts.list[ts.n] = tk
+		ts.n++
 	}
 }
 

@@ -51,7 +51,7 @@ func (m *Manager) anonymous() record.Record {
 
 // rotationDue tells whether the timed rotation of rec is due. A new id that
 // the client has not shown yet is not replaced by yet another.
-func (m *Manager) rotationDue(rec *record.Record, now time.Time) bool {
+func (m *Manager) rotationDue(rec *record.Record) bool {
 	if m.cfg.RotateEvery < 0 || !rec.LoggedIn() || rec.Issued != 0 && rec.Seen == 0 {
 		return false
 	}
@@ -59,7 +59,7 @@ func (m *Manager) rotationDue(rec *record.Record, now time.Time) bool {
 	if rec.Issued != 0 {
 		issued = time.Unix(rec.Issued, 0)
 	}
-	return now.Sub(issued) >= m.cfg.RotateEvery
+	return m.cfg.Now().Sub(issued) >= m.cfg.RotateEvery
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

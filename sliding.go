@@ -29,14 +29,14 @@ const (
 func (s *Session) load(ctx context.Context) error {
 	m := s.m
 	now := m.cfg.Now()
-	s.came = m.transport.read(s.r, now)
-	s.head = m.anonymous()
+	var came tickets
+	s.came, came = m.transport.read(s.r, now)
 	var found [findings]bool
 	found[foundNothing] = s.came.overdue > 0
-	if s.came.n > 0 {
+	if came.n > 0 {
 		bounded, settled := m.bounded(ctx), false
 		defer func() { bounded.end(settled) }()
-		for _, tk := range s.came.tickets[:s.came.n] {
+		for _, tk := range came.list[:came.n] {
 			f, err := s.lookUp(bounded, &stored{sid: tk.sid, id: publicID(tk.sid)}, tk, now)
 			settled = f == foundLive && err == nil // nothing is still under way
 			if err != nil {
@@ -61,6 +61,7 @@ func (s *Session) load(ctx context.Context) error {
 		m.count.hits.Add(1)
 		return nil
 	}
+	s.head = m.anonymous()
 	m.count.misses.Add(1)
 	if s.came.invalid > 0 {
 		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
