@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v3"
@@ -21,6 +22,7 @@ type target struct {
 	admin   *redsession.Admin
 	prefix  string
 	secrets [][]byte
+	mu      sync.Mutex             // held while ended runs
 	ended   func(redsession.Event) // called for each session that admin ends; may be nil
 	scanned func(keys int)         // called for each SCAN; may be nil
 }
@@ -87,6 +89,8 @@ func (t *target) administer() error {
 	t.admin, err = redsession.NewAdmin(redsession.Config{
 		Client: t.client, Prefix: t.prefix, Logger: slog.New(slog.DiscardHandler),
 		OnEvent: func(_ context.Context, e redsession.Event) {
+			t.mu.Lock() // many sessions are ended at once
+			defer t.mu.Unlock()
 			if t.ended != nil && e.Kind == redsession.EventRevoked {
 				t.ended(e)
 			}
