@@ -138,7 +138,7 @@ func (s *Session) rotateOld(ctx context.Context, l *Legacy, own, at *stored, now
 			return true, nil
 		}
 		s.pending.rotate = true
-		if err = s.commit(ctx); !errors.Is(err, ErrGone) || try == maxHops {
+		if err = s.commit(ctx); !errors.Is(err, ErrGone) || try == maxHops || ctx.Err() != nil {
 			return err == nil, err
 		}
 		s.dead = false

@@ -347,7 +347,3 @@ func (c *commit) rebase(current string, try int) error {
 	}
 	return c.s.gone()
 }
-
-func unavailable(err error) error {
-	return fmt.Errorf("redsession: committing: %w: %w", ErrUnavailable, err)
-}

@@ -199,7 +199,7 @@ func (t *transport) take(a *arrival, ts *tickets, value string, now time.Time) {
 
 // decode reads what securecookie wrote: base64url of "date|base64url of the
 // ticket|HMAC". It agrees with securecookie's Decode on every value, but keeps the
-// state of the HMAC between requests: that took a third of a hit. The age check
+// state of the HMAC between requests, which saves 12 allocations. The age check
 // is left out: the ticket's own deadline and the record decide.
 func (t *transport) decode(value string) (tk ticket, ok bool) {
 	var text, signed [maxTicketText]byte

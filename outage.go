@@ -288,3 +288,7 @@ func (c *commit) postpone(reason error) error {
 func withoutFlashes(fields []record.Field) []record.Field {
 	return slices.DeleteFunc(slices.Clone(fields), func(f record.Field) bool { return f.Name == flashKey })
 }
+
+func unavailable(err error) error {
+	return fmt.Errorf("redsession: committing: %w: %w", ErrUnavailable, err)
+}

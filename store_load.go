@@ -14,8 +14,8 @@ import (
 
 const (
 	// maxFlights is how many pipelines of loads may be under way to one primary.
-	// One alone halves the rate where the network takes a millisecond, and with
-	// more than eight hardly anybody shares one.
+	// One alone halves the rate where the network takes a millisecond; on loopback
+	// two to four are best, and with eight fewer callers share one.
 	maxFlights = 4
 	// maxTogether bounds how much one pipeline asks for: Redis answers others
 	// in between, and a record may have MaxBytes.
