@@ -121,7 +121,8 @@ func (m *Manager) evict(ctx context.Context, user string, ids []string) {
 const maxEndHops = 128
 
 // endSession takes away the session at id and whatever rotations have made of
-// it, the last first, and returns the record that was alive, if there was one.
+// it, the last first, and returns the record that was alive, if there was one: an
+// empty one if the reply that told was lost.
 // With tombstone something stays that tells requests still on their way that it
 // ended.
 func (a *Admin) endSession(ctx context.Context, id string, tombstone bool) (*record.Record, error) {
@@ -138,8 +139,11 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 		a.onEnd(id)
 	}
 	found, err := a.store.end(ctx, id, with, grave, false)
-	if err != nil || found == "" {
+	switch {
+	case err != nil || found == "":
 		return nil, err
+	case found == vanished: // a session, as far as anybody knows: better told of twice than never
+		return new(record.Record), nil
 	}
 	if !record.IsTombstone(found) {
 		rec, err := a.open(entry{id: id, raw: found})

@@ -374,6 +374,43 @@ func TestALogoutWithALostReplyEndsTheSession(t *testing.T) {
 	})
 }
 
+func TestARevocationWithALostReplyIsTold(t *testing.T) {
+	mortalPlain(t, func(t *testing.T, e *env) {
+		m, p := e.behind(t)
+		root := newStage(t, m)
+		for _, row := range []struct {
+			name   string
+			revoke func(id string) (int, error)
+		}{
+			{"one by its id", func(id string) (int, error) { return 1, m.Revoke(t.Context(), id) }},
+			{"one of the user's", func(id string) (int, error) {
+				ok, err := m.RevokeOf(t.Context(), "alice", id)
+				if !ok {
+					return 0, err
+				}
+				return 1, err
+			}},
+			{"all of the user's", func(string) (int, error) { return m.RevokeUser(t.Context(), "alice") }},
+			{"everybody's", func(string) (int, error) { return m.RevokeAll(t.Context()) }},
+		} {
+			st := root.fork("")
+			st.must("login:alice")
+			sessions, err := m.Sessions(t.Context(), "alice")
+			if len(sessions) != 1 || err != nil {
+				t.Fatalf("got the sessions %v, %v, want one", sessions, err)
+			}
+			before := m.Stats().Revoked
+			var cut atomic.Int64
+			p.CutReply(atMost(1, &cut, setsTombstone))
+			n, err := row.revoke(sessions[0].ID)
+			p.CutReply(nil)
+			if told := m.Stats().Revoked - before; n != 1 || err != nil || told != 1 || cut.Load() == 0 {
+				t.Errorf("%s: got %d, %v and %d events after %d cuts, want 1, nil and 1", row.name, n, err, told, cut.Load())
+			}
+		}
+	})
+}
+
 func TestAFlushedScriptIsSentWhole(t *testing.T) {
 	mortalPlain(t, func(t *testing.T, e *env) {
 		st := newStage(t, e.manager(t))

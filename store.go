@@ -279,23 +279,30 @@ type burial struct {
 	life      time.Duration
 }
 
+// vanished is what end found if the reply that told was lost, and nothing is there
+// any more.
+const vanished = "vanished"
+
 // end takes away what lies at id and returns it, "" if nothing does. If that is
 // a tombstone with a successor it stays, unless force is set. Ending twice does
 // no harm, so a lost reply is simply asked for again.
 func (st *store) end(ctx context.Context, id string, with, grave burial, force bool) (string, error) {
-	forced := 0
+	forced, lost := 0, false
 	if force {
 		forced = 1
 	}
 	for try := 0; ; try++ {
 		reply, err := st.run(ctx, endScript, st.key(id), with.tombstone, seconds(with.life), forced, grave.tombstone, seconds(grave.life))
-		if errors.Is(err, redis.Nil) {
+		switch {
+		case errors.Is(err, redis.Nil) && lost:
+			return vanished, nil
+		case errors.Is(err, redis.Nil):
 			return "", nil
-		}
-		if err == nil {
+		case err == nil:
 			found, _ := reply.(string)
 			return cmp.Or(found, garbage), nil
 		}
+		lost = lost || maybeSent(err)
 		if isReply(err) || try == 2 || pause(ctx, try) != nil {
 			return "", err
 		}

@@ -99,13 +99,29 @@ func (p *play) telling() []porcupine.Operation {
 			seen.WriteString(out.view)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(p.ops), func(op porcupine.Operation) bool {
+	return slices.DeleteFunc(besides(p.ops), func(op porcupine.Operation) bool {
 		in := op.Input.(event)
 		if out, _ := op.Output.(*outcomeOf); out != nil || in.what != "commit" {
 			return false
 		}
 		return in.kind == "read" || in.kind == "rotate" || (in.kind == "set" || in.kind == "add") && !strings.Contains(seen.String(), in.tag)
 	})
+}
+
+// besides returns ops with what each login has beside it. In Redis a login is two steps, its entry in the index and the
+// end of the session that it began from, and of two logins each may be first at one of them.
+func besides(ops []porcupine.Operation) []porcupine.Operation {
+	ops = slices.Clone(ops)
+	for i, op := range ops {
+		in := op.Input.(event)
+		for j, other := range ops {
+			if in.entering() && other.Input.(event).entering() && i != j && op.Call <= other.Return && other.Call <= op.Return {
+				in.beside++
+			}
+		}
+		ops[i].Input = in
+	}
+	return ops
 }
 
 func (p *play) String() string {

@@ -21,6 +21,12 @@ type event struct {
 	tag    string
 	now    int64
 	round  int
+	beside int // logins under way at the same time: they may be in the index already, though they take effect later
+}
+
+// entering tells whether e is a commit that may enter a login in the index.
+func (e event) entering() bool {
+	return e.what == "commit" && (e.kind == "login" || e.kind == "promote")
 }
 
 // outcomeOf is what could be seen of a step; nil for an unknown outcome.
@@ -232,7 +238,7 @@ func (w *world) loggedIn(e event, out *outcomeOf, at string, old node, live bool
 	n.login = out.issued
 	changed[out.issued] = n
 	next := w.with(changed)
-	if over := next.logins(user, e.now) - limit; out.evicted > max(over, 0) && !w.storm {
+	if over := next.logins(user, e.now) + e.beside - limit; out.evicted > max(over, 0) && !w.storm {
 		return nil
 	}
 	return next
