@@ -27,7 +27,7 @@ func SCS(data []byte) (deadline time.Time, values map[string]any, err error) {
 		Deadline time.Time
 		Values   map[string]interface{}
 	}
-	err = decode(data, &v)
+	err = decode(data, &v, "Deadline", "Values")
 	return v.Deadline, v.Values, err
 }
 
@@ -54,11 +54,11 @@ func String(data []byte) (string, error) {
 }
 
 // decode leaves the decoding, and the application's types, to encoding/gob. That
-// package does not call itself hardened: lengths are checked before, and a panic
-// in it or in a GobDecode is one broken session.
-func decode(data []byte, v any) (err error) {
-	if !framed(data) {
-		return ErrCorrupt
+// package does not call itself hardened: what the gob claims is checked before, and
+// a panic in it or in a GobDecode is one broken session.
+func decode(data []byte, v any, fields ...string) (err error) {
+	if err := check(data, fields...); err != nil {
+		return err
 	}
 	defer func() {
 		if recover() != nil {
@@ -83,28 +83,4 @@ func explain(err error) error {
 		return ErrCorrupt
 	}
 	return &UnknownTypeError{Name: name}
-}
-
-// framed tells whether data is a row of gob messages that end where it ends:
-// encoding/gob allocates what a message claims.
-func framed(data []byte) bool {
-	for len(data) > 0 {
-		n, size := uint64(data[0]), 1
-		if data[0] > 0x7f {
-			count := -int(int8(data[0]))
-			if count > 8 || count >= len(data) {
-				return false
-			}
-			n = 0
-			for _, b := range data[1 : 1+count] {
-				n = n<<8 | uint64(b)
-			}
-			size = 1 + count
-		}
-		if n == 0 || n > uint64(len(data)-size) {
-			return false
-		}
-		data = data[size+int(n):]
-	}
-	return true
 }

@@ -337,6 +337,7 @@ func exportDict(v *dict, depth int, left *int) (any, error) {
 		switch k := key.(type) {
 		case string, int64, bool:
 		case *big.Int:
+			*left -= k.BitLen() / 64 // its text takes as much work as so many values, wherever it is shared
 			key = k.String()
 		default:
 			return nil, ErrKey

@@ -22,7 +22,7 @@ import (
 // are shared: ten lists, each ten times in the next, are ten thousand million.
 const (
 	MaxDepth = 64
-	maxNodes = 100_000
+	MaxNodes = 100_000
 	maxBytes = 4 << 20
 )
 
@@ -88,7 +88,7 @@ type walker struct {
 }
 
 func (w *walker) value(v any, depth int) (any, error) {
-	if w.nodes++; w.nodes > maxNodes {
+	if w.nodes++; w.nodes > MaxNodes {
 		return nil, ErrTooMany
 	}
 	if depth > MaxDepth {
@@ -104,6 +104,10 @@ func (w *walker) value(v any, depth int) (any, error) {
 	case json.Number:
 		return number(v), w.grow(len(v))
 	case *big.Int:
+		// Its text would be made anew wherever it is shared: its length bounds it.
+		if err := w.grow(v.BitLen() / 3); err != nil {
+			return nil, err
+		}
 		return number(json.Number(v.String())), nil
 	case float64:
 		return finite(v)
