@@ -45,6 +45,7 @@ type call[T any] struct {
 	op   T
 	wake chan error
 	trip *trip[T] // to be led by this caller; guarded by Group.mu
+	gone bool     // gave up, and can lead no more; guarded by Group.mu
 }
 
 // errLead wakes a caller who is to lead.
@@ -100,8 +101,10 @@ func (g *Group[T]) giveUp(ctx context.Context, c *call[T]) error {
 		g.queue = slices.Delete(g.queue, i, i+1)
 		return ctx.Err()
 	}
+	c.gone = true
 	if t := c.trip; t != nil {
-		g.queue = slices.Concat(t.passengers, g.queue) // they came first
+		waiting := slices.DeleteFunc(t.passengers, func(p *call[T]) bool { return p.gone })
+		g.queue = append(waiting, g.queue...) // they came first
 		g.nextLocked()
 	}
 	return ctx.Err()

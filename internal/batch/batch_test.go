@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redsession/redsession/internal/batch"
 )
@@ -194,6 +195,51 @@ func TestALeaderWhoGaveUpHandsTheLeadOn(t *testing.T) {
 		tr = <-a.trips
 		tr.land <- nil
 		last.answered(t)
+	}
+}
+
+// dawdler is a context that is over by the time its caller looks.
+type dawdler struct {
+	context.Context
+	look, over chan struct{}
+}
+
+func (d dawdler) Done() <-chan struct{} {
+	<-d.look
+	return d.over
+}
+func (d dawdler) Err() error { return context.DeadlineExceeded }
+
+// Callers that came together give up together, as when Redis is frozen. The lead
+// must not be handed on to one that has gone: its place would never be free again.
+func TestTheLeadIsNotHandedToACallerWhoHasGone(t *testing.T) {
+	for range 20 { // a leader with both the lead and its end before it takes either
+		a := newAir(1, 10)
+		first := a.call(t.Context(), 1)
+		tr := <-a.trips
+		ctx, cancel := context.WithCancel(t.Context())
+		passenger := a.waits(ctx, t, 2)[0]
+		late := dawdler{t.Context(), make(chan struct{}), make(chan struct{})}
+		leader := a.waits(late, t, 3)[0]
+		tr.land <- nil
+		first.answered(t)
+		cancel()
+		<-passenger.done
+		close(late.over)
+		close(late.look)
+		last := a.call(t.Context(), 4)
+		for waiting := true; waiting; {
+			select {
+			case tr := <-a.trips:
+				tr.land <- nil
+			case <-last.done:
+				waiting = false
+			case <-time.After(10 * time.Second):
+				t.Fatal("nobody leads: the place of a round trip is lost")
+			}
+		}
+		last.answered(t)
+		<-leader.done
 	}
 }
 
