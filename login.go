@@ -14,7 +14,10 @@ import (
 // 800-63B 5.1).
 const pendingLife = 10 * time.Minute
 
-var errNotPending = errors.New("redsession: Promote without a pending login: check PendingUserID first")
+var (
+	errNotPending  = errors.New("redsession: Promote without a pending login: check PendingUserID first")
+	errCookieStays = fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
+)
 
 // LoginOption changes what Login does.
 type LoginOption func(*loginOptions)
@@ -212,7 +215,7 @@ func (c *commit) logOut() error {
 	case c.err != nil:
 		return c.err
 	case c.sent && (known || c.login || len(c.fields) > 0):
-		return fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
+		return errCookieStays
 	case c.login:
 		return c.logIn()
 	case len(c.fields) > 0 || c.store:

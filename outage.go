@@ -251,7 +251,10 @@ func (c *commit) postpone(reason error) error {
 			return reason
 		}
 		m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr(), Reason: "kept in memory"})
-		c.result, c.cookie = nil, cookieExpire
+		c.over, c.fromMemory, c.result, c.cookie = true, false, nil, cookieExpire
+		if c.sent {
+			return errCookieStays
+		}
 		return nil
 	}
 	if len(c.ops) == 0 || maybeSent(reason) {
