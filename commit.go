@@ -156,7 +156,7 @@ func (s *Session) finish(c *commit, err error) {
 	case err != nil && c.over:
 		s.cookie, s.owed = cookieExpire, true
 	case err == nil:
-		s.owed = s.owed || s.cookie != c.cookie
+		s.owed = s.owed || c.login || s.cookie != c.cookie
 		s.cookie = c.cookie
 		s.memory = c.fromMemory
 	}

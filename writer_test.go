@@ -535,3 +535,17 @@ func TestWhatWasSavedBeforeAFailureKeepsItsCookie(t *testing.T) {
 		}
 	}
 }
+
+// The cookie of a login is another than the one that a rotated id asks for.
+func TestALoginSavedUnderARotatedIDKeepsItsCookie(t *testing.T) {
+	st := newStage(t, newMini(t).manager(t, func(c *redsession.Config) { c.MaxBytes = 1000 }))
+	st.must("login:alice")
+	late := st.fork(st.cookie())
+	st.must("rotate")
+	if a := late.do("login:bob save huge"); a.StatusCode != http.StatusInternalServerError || len(a.setCookies()) != 1 {
+		t.Errorf("got status %d and cookies %v, want 500 with the cookie of the login that was saved", a.StatusCode, a.setCookies())
+	}
+	if got := late.must().body; got != "bob" {
+		t.Errorf("got %q in the next request, want bob", got)
+	}
+}
