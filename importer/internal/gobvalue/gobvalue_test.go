@@ -3,13 +3,18 @@ package gobvalue_test
 import (
 	"bytes"
 	"encoding/gob"
+	"encoding/json"
 	"errors"
+	"maps"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redsession/redsession/importer/internal/gobvalue"
+	"github.com/redsession/redsession/importer/internal/plain"
 )
 
 // gorillaGob and scsGob were written by redistore 1.4.1 and scs 2.9.0.
@@ -77,6 +82,48 @@ func TestHostileGobs(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", row.name, err, gobvalue.ErrCorrupt)
 		}
 	}
+}
+
+// FuzzWhatGobEncodes holds that nothing is refused that encoding/gob wrote, and that it is read as that reads it. The
+// values are those of a JSON object, of the types that sessions hold.
+func FuzzWhatGobEncodes(f *testing.F) {
+	gob.Register(map[string]any{})
+	gob.Register([]any{})
+	f.Add([]byte(`{"user":"alice","n":1.5,"roles":["a",["b"]],"cart":{"a":{"n":0}},"t":true,"long":"0123456789012345678901234567890123456789"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var values map[string]any
+		if json.Unmarshal(data, &values) != nil {
+			return
+		}
+		mixed := map[any]any{}
+		for i, k := range slices.Sorted(maps.Keys(values)) {
+			v := values[k]
+			if n, whole := v.(float64); whole && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+				v = int(n)
+			}
+			if mixed[k] = v; i%2 == 0 {
+				mixed[i] = v
+			}
+			if v == nil {
+				return // gob says that it cannot encode it
+			}
+		}
+		var b bytes.Buffer
+		if gob.NewEncoder(&b).Encode(mixed) != nil {
+			return
+		}
+		var want map[any]any
+		if err := gob.NewDecoder(bytes.NewReader(b.Bytes())).Decode(&want); err != nil {
+			return
+		}
+		got, err := gobvalue.Gorilla(b.Bytes())
+		if errors.Is(err, plain.ErrTooDeep) || errors.Is(err, plain.ErrTooMany) {
+			return
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v and error %v, want %v", got, err, want)
+		}
+	})
 }
 
 // FuzzDecode holds that no gob panics.
