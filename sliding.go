@@ -31,33 +31,19 @@ func (s *Session) load(ctx context.Context) error {
 	now := m.cfg.Now()
 	var came tickets
 	s.came, came = m.transport.read(s.r, now)
-	var found [findings]bool
-	found[foundNothing] = s.came.overdue > 0
-	if came.n > 0 {
-		bounded, settled := m.bounded(ctx), false
-		defer func() { bounded.end(settled) }()
-		for _, tk := range came.list[:came.n] {
-			f, err := s.lookUp(bounded, &stored{sid: tk.sid, id: publicID(tk.sid)}, tk, now)
-			settled = f == foundLive && err == nil // nothing is still under way
-			if err != nil {
-				if f, err = s.recall(tk, err); err != nil {
-					return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
-				}
-			}
-			found[f] = true
-			if f == foundLive {
-				break
-			}
-		}
+	found, err := s.try(ctx, came.list[:came.n], now)
+	if err != nil {
+		return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
 	}
+	live := found[foundLive]
 	if len(m.cfg.Adopt) > 0 && !s.memory {
-		taken, err := s.adopt(ctx, found[foundLive], now)
+		taken, err := s.adopt(ctx, live, now)
 		if err != nil {
 			return fmt.Errorf("redsession: taking over session: %w: %w", ErrUnavailable, err)
 		}
-		found[foundLive] = found[foundLive] || taken
+		live = live || taken
 	}
-	if found[foundLive] {
+	if live {
 		m.count.hits.Add(1)
 		return nil
 	}
@@ -67,11 +53,34 @@ func (s *Session) load(ctx context.Context) error {
 		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
 	}
 	s.dead = found[foundTombstone]
-	if found[foundNothing] && !found[foundTombstone] && !found[foundRefused] {
+	if (found[foundNothing] || s.came.overdue > 0) && !found[foundTombstone] && !found[foundRefused] {
 		s.cookie = cookieExpire
 		m.emit(ctx, Event{Kind: EventExpired, RemoteAddr: s.remoteAddr()})
 	}
 	return nil
+}
+
+// try looks the tickets up, one after the other, until one leads to a session,
+// and tells what was found.
+func (s *Session) try(ctx context.Context, came []ticket, now time.Time) (found [findings]bool, err error) {
+	if len(came) == 0 {
+		return found, nil
+	}
+	bounded, settled := s.m.bounded(ctx), false
+	defer func() { bounded.end(settled) }()
+	for _, tk := range came {
+		f, err := s.lookUp(bounded, &stored{sid: tk.sid, id: publicID(tk.sid)}, tk, now)
+		settled = f == foundLive && err == nil // nothing is still under way
+		if err != nil {
+			if f, err = s.recall(tk, err); err != nil {
+				return found, err
+			}
+		}
+		if found[f] = true; f == foundLive {
+			break
+		}
+	}
+	return found, nil
 }
 
 // recall goes on from what this process knows of the session of tk, as err says
@@ -102,22 +111,15 @@ func (s *Session) recall(tk ticket, err error) (finding, error) {
 // lookUp asks Redis for the session of tk, over the tombstones of timed
 // rotations, and goes on from it if it lives.
 func (s *Session) lookUp(ctx context.Context, at *stored, tk ticket, now time.Time) (finding, error) {
-	m, first := s.m, at
+	m, first, ttl := s.m, at, record.TTL(now, tk.idle, tk.deadline)
 	for hop := range maxHops {
 		if m.memory.blocked(at.id) {
 			return foundTombstone, nil
 		}
-		if err := m.memory.flush(ctx, at.id); err != nil {
-			return foundNothing, err
-		}
 		key := m.store.key(at.id)
-		raw, err := s.fetch(ctx, key, record.TTL(now, tk.idle, tk.deadline), hop > 0 || at.legacy != "")
-		if err != nil {
+		raw, err := s.fetch(ctx, at, key, ttl, hop > 0)
+		if raw == "" || err != nil {
 			return foundNothing, err
-		}
-		if raw == "" {
-			m.memory.purge(at.id)
-			return foundNothing, nil
 		}
 		rec, tomb := m.memory.same(at.id, raw, now), (*record.Tombstone)(nil)
 		known := rec != nil
@@ -132,40 +134,59 @@ func (s *Session) lookUp(ctx context.Context, at *stored, tk ticket, now time.Ti
 		if rec != nil {
 			at.rec = rec
 			f, err := s.admit(ctx, at, now, hop > 0)
-			if f == foundLive && hop > 0 {
-				m.store.setTTL(ctx, key, rec.TTL(now)) // a hit after all
-			}
 			if f == foundLive && !known && at.legacy == "" {
 				m.memory.confirm(at.id, raw, rec, now)
 			}
 			return f, err
 		}
-		m.memory.purge(at.id)
-		if tomb.Expired(now) {
-			return foundNothing, nil
+		next, f := s.passOn(ctx, at, tomb, ttl, now)
+		if next == nil {
+			return f, nil
 		}
-		if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < record.TTL(now, tk.idle, tk.deadline) {
-			m.store.setTTL(ctx, key, left)
-		}
-		if tomb.Next == "" {
-			return foundTombstone, nil
-		}
-		if at, err = m.follow(at, tomb); err != nil {
-			return s.refuse(EventRefused, first.id, err.Error()), nil
-		}
+		at = next
 	}
 	return s.refuse(EventRefused, first.id, "rotated too often"), nil
 }
 
-// fetch reads what lies under key, and prolongs it unless a rotated id led there: who
-// replays one after its grace must not keep the session from ending.
-func (s *Session) fetch(ctx context.Context, key string, ttl time.Duration, followed bool) (string, error) {
-	if followed {
-		return s.m.store.read(ctx, key)
+// passOn goes from the tombstone at at, which the hit has prolonged to ttl, to what
+// it leads to. Without that it tells what was found.
+func (s *Session) passOn(ctx context.Context, at *stored, tomb *record.Tombstone, ttl time.Duration, now time.Time) (*stored, finding) {
+	m := s.m
+	m.memory.purge(at.id)
+	if tomb.Expired(now) {
+		return nil, foundNothing
 	}
-	raw, touchErr, err := s.m.store.load(ctx, key, ttl)
-	if touchErr != nil {
-		s.m.count.expireFailed.Add(1)
+	if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < ttl {
+		m.store.setTTL(ctx, m.store.key(at.id), left)
+	}
+	if tomb.Next == "" {
+		return nil, foundTombstone
+	}
+	next, err := m.follow(at, tomb)
+	if err != nil {
+		return nil, s.refuse(EventRefused, at.id, err.Error())
+	}
+	return next, foundLive
+}
+
+// fetch reads what lies at at, under key, once what an outage left for it is there,
+// and prolongs it unless a rotated id led there: who replays one after its grace
+// must not keep the session from ending.
+func (s *Session) fetch(ctx context.Context, at *stored, key string, ttl time.Duration, followed bool) (raw string, err error) {
+	m := s.m
+	if err := m.memory.flush(ctx, at.id); err != nil {
+		return "", err
+	}
+	if followed || at.legacy != "" {
+		raw, err = m.store.read(ctx, key)
+	} else {
+		var touchErr error
+		if raw, touchErr, err = m.store.load(ctx, key, ttl); touchErr != nil {
+			m.count.expireFailed.Add(1)
+		}
+	}
+	if raw == "" && err == nil {
+		m.memory.purge(at.id)
 	}
 	return raw, err
 }
@@ -207,6 +228,7 @@ func (s *Session) admit(ctx context.Context, at *stored, now time.Time, followed
 	switch {
 	case followed:
 		s.cookie = cookieSet
+		m.store.setTTL(ctx, m.store.key(at.id), at.rec.TTL(now)) // a hit after all
 	case at.rec.Issued != 0 && at.rec.Seen == 0:
 		s.pending.seen = now.Unix()
 	}
