@@ -128,37 +128,9 @@ func (s *Session) Logout() {
 // logIn stores the session under its new id and then puts a tombstone in the
 // place of the old one. Only when both are done does the cookie leave.
 func (c *commit) logIn() error {
-	old := c.base
-	var evicted []string
-	for try := 0; ; try++ {
-		var from *record.Record
-		if c.base != nil && c.carry {
-			from = c.base.rec
-		}
-		var err error
-		if evicted, err = c.put(from); err != nil {
-			if try > 0 { // the old session surely goes on as it was
-				c.withdraw()
-			}
-			return err
-		}
-		if c.base == nil {
-			break
-		}
-		tomb := record.NewTombstone(c.m.cfg.Now(), c.m.cfg.RotateGrace).Encode(c.m.ring, c.m.store.key(c.base.id))
-		swapped, current, err := c.m.store.swap(c.ctx, c.base.id, c.base.rec.Rev, tomb, c.m.cfg.RotateGrace)
-		if err != nil {
-			return unavailable(err) // the record stays: the tombstone may be there
-		}
-		if swapped {
-			break
-		}
-		if err := c.rebase(current, try); errors.Is(err, ErrGone) && c.mayStartEmpty(old.rec) {
-			c.base = nil // nothing of a user's has come back: the login stands, from empty
-		} else if err != nil {
-			c.withdraw()
-			return err
-		}
+	evicted, err := c.takePlace()
+	if err != nil {
+		return err
 	}
 	if c.base != nil {
 		c.m.memory.ended(c.base.id)
@@ -172,6 +144,41 @@ func (c *commit) logIn() error {
 		c.emit(EventLogin)
 	}
 	return nil
+}
+
+// takePlace does so, and returns the ids of the logins that are too many now. It
+// leaves base nil if the login stands without the session that it began from.
+func (c *commit) takePlace() (evicted []string, err error) {
+	old := c.base
+	for try := 0; ; try++ {
+		var from *record.Record
+		if c.base != nil && c.carry {
+			from = c.base.rec
+		}
+		if evicted, err = c.put(from); err != nil {
+			if try > 0 { // the old session surely goes on as it was
+				c.withdraw()
+			}
+			return nil, err
+		}
+		if c.base == nil {
+			return evicted, nil
+		}
+		tomb := record.NewTombstone(c.m.cfg.Now(), c.m.cfg.RotateGrace).Encode(c.m.ring, c.m.store.key(c.base.id))
+		swapped, current, err := c.m.store.swap(c.ctx, c.base.id, c.base.rec.Rev, tomb, c.m.cfg.RotateGrace)
+		if err != nil {
+			return nil, unavailable(err) // the record stays: the tombstone may be there
+		}
+		if swapped {
+			return evicted, nil
+		}
+		if err := c.rebase(current, try); errors.Is(err, ErrGone) && c.mayStartEmpty(old.rec) {
+			c.base = nil // nothing of a user's has come back: the login stands, from empty
+		} else if err != nil {
+			c.withdraw()
+			return nil, err
+		}
+	}
 }
 
 // mayStartEmpty tells whether a login stands though the session that it began

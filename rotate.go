@@ -140,55 +140,78 @@ func (c *commit) turn() error {
 	c.seen = 0
 	for try := 0; ; try++ {
 		old := c.base
-		life := min(time.Duration(old.rec.Deadline-now.Unix())*time.Second, tombstoneLife)
-		ttl := min(life, old.rec.TTL(now))
-		c.head = *old.rec
-		c.head.Issued, c.head.Seen = now.Unix(), 0
-		c.head.Origin = cmp.Or(old.rec.Origin, old.id)
-		if old.legacy != "" {
-			life = max(time.Duration(old.rec.Deadline-now.Unix())*time.Second, c.m.cfg.AbsoluteTimeout)
-			ttl = life
-			c.head.Source += ":" + old.id
-			c.head.RemoteAddr, c.head.UserAgent = c.s.remoteAddr(), userAgent(c.s.r)
-		}
+		life, ttl := c.succeed(old, now)
 		if _, err := c.put(old.rec); err != nil {
 			if try > 0 {
 				c.withdraw()
 			}
 			return err
 		}
-		lead, err := record.Lead(c.m.ring, c.m.store.key(old.id), cmp.Or(old.rec.Seen, seen), old.bearer(), c.next[:], c.result.id, now.Add(life).Unix())
+		lead, err := c.lead(old, cmp.Or(old.rec.Seen, seen), now.Add(life))
 		if err != nil {
 			return fmt.Errorf("redsession: rotating: %w", err)
 		}
-		lead.Imported = old.legacy != ""
-		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead.Encode(c.m.ring, c.m.store.key(old.id)), ttl)
+		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead, ttl)
 		if err != nil {
 			return unavailable(err)
 		}
 		if swapped {
-			c.m.memory.purge(old.id)
-			c.m.relist(c.ctx, old, c.result)
-			if old.legacy != "" {
-				c.emit(EventImported)
-			} else {
-				c.emit(EventRotated)
-			}
+			c.turned(old)
 			return nil
 		}
-		if err := c.rebase(current, try); err != nil {
-			c.withdraw()
+		err = c.rebase(current, try)
+		if err == nil && c.base.id == old.id {
+			continue // with what another request wrote
+		}
+		c.withdraw()
+		if err != nil {
 			return err
 		}
-		if c.base.id != old.id { // another request was first
-			c.withdraw()
-			c.cookie = cookieSet
-			c.result = c.base
-			if len(c.ops) > 0 {
-				return c.write()
-			}
-			return nil
+		c.cookie, c.result = cookieSet, c.base // another request has rotated it
+		if len(c.ops) > 0 {
+			return c.write()
 		}
+		return nil
+	}
+}
+
+// succeed makes head that of the successor of old, and returns how long the
+// tombstone of old leads there, and how long Redis keeps it without a hit.
+func (c *commit) succeed(old *stored, now time.Time) (life, ttl time.Duration) {
+	left := time.Duration(old.rec.Deadline-now.Unix()) * time.Second
+	life = min(left, tombstoneLife)
+	ttl = min(life, old.rec.TTL(now))
+	c.head = *old.rec
+	c.head.Issued, c.head.Seen = now.Unix(), 0
+	c.head.Origin = cmp.Or(old.rec.Origin, old.id)
+	if old.legacy != "" {
+		life = max(left, c.m.cfg.AbsoluteTimeout)
+		ttl = life
+		c.head.Source += ":" + old.id
+		c.head.RemoteAddr, c.head.UserAgent = c.s.remoteAddr(), userAgent(c.s.r)
+	}
+	return life, ttl
+}
+
+// lead returns the tombstone that leads from old, first seen then, to what put stored.
+func (c *commit) lead(old *stored, seen int64, until time.Time) (string, error) {
+	key := c.m.store.key(old.id)
+	tomb, err := record.Lead(c.m.ring, key, seen, old.bearer(), c.next[:], c.result.id, until.Unix())
+	if err != nil {
+		return "", err
+	}
+	tomb.Imported = old.legacy != ""
+	return tomb.Encode(c.m.ring, key), nil
+}
+
+// turned does what is left once the tombstone leads from old to the successor.
+func (c *commit) turned(old *stored) {
+	c.m.memory.purge(old.id)
+	c.m.relist(c.ctx, old, c.result)
+	if old.legacy != "" {
+		c.emit(EventImported)
+	} else {
+		c.emit(EventRotated)
 	}
 }
 
