@@ -67,3 +67,15 @@ func (c *boundedContext) Err() error {
 }
 
 func (c *boundedContext) Value(key any) any { return c.values.Value(key) }
+
+// lasting returns the caller's context that ctx was made of: who gets it may keep
+// it, while a boundedContext goes on to serve another request.
+func lasting(ctx context.Context) context.Context {
+	for {
+		c, ours := ctx.(*boundedContext)
+		if !ours {
+			return ctx
+		}
+		ctx = c.values
+	}
+}

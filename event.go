@@ -92,6 +92,7 @@ func (m *Manager) Stats() Stats {
 
 // emit counts e, logs it and hands it to Config.OnEvent.
 func (a *Admin) emit(ctx context.Context, e Event) {
+	ctx = lasting(ctx)
 	if n := a.counter(e.Kind); n != nil {
 		n.Add(1)
 	}
