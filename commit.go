@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -32,8 +31,12 @@ type commit struct {
 
 // commit brings the pending changes to Redis and returns nil once they are
 // there. Of several goroutines one commits at a time.
-func (s *Session) commit(ctx context.Context) error {
-	c, waited := s.begin(ctx)
+func (s *Session) commit(ctx context.Context) error { return s.commitWith(ctx, nil) }
+
+// commitWith is commit with what add records under the lock, which no other
+// goroutine's commit can carry then.
+func (s *Session) commitWith(ctx context.Context, add func()) error {
+	c, waited := s.begin(add)
 	if c == nil {
 		return waited
 	}
@@ -63,7 +66,7 @@ var errPanicked = errors.New("redsession: committing: a function of the caller's
 // begin waits for the commit under way and takes the pending changes. It
 // returns nil if there is nothing to do, with the error of the commit that it
 // waited for: that one had the caller's changes.
-func (s *Session) begin(ctx context.Context) (*commit, error) {
+func (s *Session) begin(add func()) (*commit, error) {
 	var waited error
 	s.mu.Lock()
 	for s.saving != nil {
@@ -74,6 +77,10 @@ func (s *Session) begin(ctx context.Context) (*commit, error) {
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
+	if add != nil {
+		add()
+		waited = nil // none of those had it
+	}
 	p := &s.pending
 	due := s.base != nil && !s.sent && !s.keepID && !s.memory && s.m.rotationDue(s.base.rec)
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
@@ -235,24 +242,6 @@ func (c *commit) write() error {
 			return err
 		}
 	}
-}
-
-// errLost is a postponed change of which nobody can tell whether it was made.
-var errLost = errors.New("redsession: replaying: outcome of an earlier try unknown")
-
-// settle learns from an attempt to write rev, and tells whether an earlier one,
-// whose reply was lost, was the one that current came from.
-func (t *tries) settle(rev, current string, swapped bool, err error) (bool, error) {
-	earlier := t.lost
-	t.lost = t.lost || errors.Is(err, errUnsettled)
-	if err != nil || swapped || !earlier {
-		t.wrote = append(t.wrote, rev)
-		return swapped, err
-	}
-	if slices.Contains(t.wrote, record.Rev(current)) {
-		return true, nil
-	}
-	return false, errLost
 }
 
 // onTop returns the record with head and with the changes applied to the

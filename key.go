@@ -93,27 +93,12 @@ func (k Key[T]) Delete(s *Session) { s.record(deleteOp(k.name())) }
 
 // Take removes the value and commits at once, with whatever else is pending,
 // so that of two requests one gets it. Errors are those of Save; the value is
-// then not to be used.
+// then not to be used. While Redis is away it is ErrUnavailable in any case: no
+// other server could be kept from taking the value as well.
 func (k Key[T]) Take(ctx context.Context, s *Session) (v T, ok bool, err error) {
-	var taken string // what the application that Redis accepted removed
-	remove := func(old string) (string, error) {
-		taken = old
-		return "", nil
-	}
-	for {
-		var there bool
-		if taken, there = s.value(k.name()); !there {
-			return v, false, nil
-		}
-		if s.updateFrom(k.name(), taken, "", remove) {
-			break
-		}
-	}
-	if err := s.Save(ctx); err != nil {
+	taken, err := s.take(ctx, k.name())
+	if err != nil || taken == "" {
 		return v, false, err
-	}
-	if taken == "" {
-		return v, false, nil
 	}
 	if v, err = decodeValue[T](taken); err != nil {
 		return v, true, k.failed("decoding", err)

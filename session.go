@@ -81,6 +81,7 @@ type changes struct {
 	user   string // who was logged in before the logout
 	rotate bool   // Rotate was called
 	store  bool   // keep the session even if it has no values
+	once   bool   // not to be postponed: another server would do the same
 	seen   int64  // the successor's own cookie came for the first time
 	stamp  string // the user's stamp, for a record that has none
 	err    error  // the first change that could not be recorded
@@ -300,6 +301,25 @@ func (s *Session) updateFrom(name, old, raw string, fn func(old string) (string,
 	}
 	s.recordLocked(record.Op{Kind: record.Update, Name: name, Func: fn}, effect)
 	return true
+}
+
+// take removes the value called name by a commit of its own, and returns it as the
+// application that Redis accepted found it, "" for none.
+func (s *Session) take(ctx context.Context, name string) (taken string, err error) {
+	if _, there := s.value(name); !there {
+		return "", nil
+	}
+	remove := func(old string) (string, error) {
+		taken = old
+		return "", nil
+	}
+	err = s.commitWith(ctx, func() {
+		if taken, _ = record.Find(s.view(), name); taken != "" {
+			s.recordLocked(record.Op{Kind: record.Update, Name: name, Func: remove}, deleteOp(name))
+			s.pending.once = true
+		}
+	})
+	return taken, err
 }
 
 // value returns the JSON of the value called name.
