@@ -61,6 +61,9 @@ type postponed struct {
 	busy    chan struct{} // closed when the flush under way ends; nil if there is none
 }
 
+// more tells whether changes are postponed beyond the one that is being replayed.
+func (p *postponed) more() bool { return len(p.batches) > 1 || len(p.batches) == 1 && p.busy == nil }
+
 // changeset is what one commit would have written.
 type changeset struct {
 	ops  []record.Op
@@ -99,6 +102,12 @@ func (k *memory) confirm(id, raw string, rec *record.Record, now time.Time) {
 	defer k.mu.Unlock()
 	if _, over := k.recent[id]; over {
 		return // by a logout that overtook the load
+	}
+	if p := k.postponed[id]; p != nil && p.more() {
+		if s, ok := k.known.Peek(id); ok {
+			s.at = now // with what is yet to be replayed on top
+		}
+		return
 	}
 	k.put(id, &knownSession{raw, rec, now})
 }
