@@ -78,9 +78,14 @@ func (k *memory) flushAll(ctx context.Context) {
 }
 
 // flush brings what is postponed for id to Redis, and waits for a flush that
-// is under way. It returns an error if something is still postponed.
+// is under way. It returns an error if something is still postponed. What it has
+// begun when ctx ends has RedisTimeout to itself: cut short, nobody could tell its
+// outcome.
 func (k *memory) flush(ctx context.Context, id string) error {
 	for k.some.Load() {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		k.mu.Lock()
 		p := k.postponed[id]
 		if p == nil {

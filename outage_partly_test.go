@@ -4,6 +4,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/redsession/redsession"
 )
 
 // Redis takes one postponed change and then no more, as if it went away again.
@@ -33,5 +36,30 @@ func TestAReplayCutShortHidesNoPostponedChange(t *testing.T) {
 	o.flushed(t)
 	if got := o.other.fork(o.st.cookie()).must().body; got != "alice a=1 n=4" {
 		t.Errorf("afterwards: got %q, want alice a=1 n=4", got)
+	}
+}
+
+// Each of the changes has RedisTimeout, all of them together must not.
+func TestALoadDoesNotWaitForAllThatWasPostponed(t *testing.T) {
+	const delay, changes = 40 * time.Millisecond, 100
+	o := newOutage(t, func(c *redsession.Config) { c.RedisTimeout = 10 * delay })
+	o.st.must("login:alice")
+	o.down(t)
+	for range changes {
+		o.st.must("add:n")
+	}
+	o.proxy.Delay(delay)
+	o.up(t)
+	begin := time.Now()
+	if got := o.st.must().body; got != "alice n=100" {
+		t.Errorf("got %q, want alice n=100", got)
+	}
+	if took, most := time.Since(begin), changes*delay/2; took > most {
+		t.Errorf("a load took %s, want about RedisTimeout (%s)", took, 10*delay)
+	}
+	o.proxy.Delay(0)
+	o.flushed(t)
+	if got := o.other.fork(o.st.cookie()).must().body; got != "alice n=100" {
+		t.Errorf("afterwards: got %q, want alice n=100", got)
 	}
 }
