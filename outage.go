@@ -196,6 +196,9 @@ func (k *memory) endAgain(ctx context.Context) {
 	ids := slices.Collect(maps.Keys(k.recent))
 	k.mu.Unlock()
 	for _, id := range ids {
+		if ctx.Err() != nil {
+			return // Close waits for this
+		}
 		bounded := k.m.bounded(ctx)
 		_, err := k.m.endSession(bounded, id, true)
 		bounded.end(false)
