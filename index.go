@@ -150,6 +150,9 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 		if err != nil || rec == nil {
 			return nil, nil // not to be believed, and gone
 		}
+		if a.onEnd != nil && rec.Origin != "" {
+			a.onEnd(rec.Origin)
+		}
 		if rec.User != "" {
 			_ = a.store.unlist(ctx, rec.User, id) // else whoever reads the index does it
 		}

@@ -134,6 +134,7 @@ func (c *commit) logIn() error {
 	}
 	if c.base != nil {
 		c.m.memory.ended(c.base.id)
+		c.m.memory.ended(origin(c.base.id, c.base.rec))
 		c.m.unlist(c.ctx, c.base)
 	}
 	c.m.evict(c.ctx, c.result.rec.User, evicted)

@@ -139,6 +139,8 @@ func (k *memory) clearLocked(p *postponed) {
 }
 
 // ended forgets a session that has ended, and remembers for a while that it did.
+// It is told of the id and of the origin, by which recall finds the session under
+// ids that it had in between.
 func (k *memory) ended(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -146,6 +148,10 @@ func (k *memory) ended(id string) {
 	if p := k.postponed[id]; p != nil {
 		k.clearLocked(p)
 	}
+	k.rememberLocked(id)
+}
+
+func (k *memory) rememberLocked(id string) {
 	if len(k.recent) >= maxEndings {
 		k.sweepLocked()
 	}
@@ -175,7 +181,15 @@ func (k *memory) recall(tk ticket) (*stored, bool) {
 		return nil, false
 	}
 	at.rec = rec
-	return at, true
+	return at, !k.over(origin(at.id, rec))
+}
+
+// over tells whether a session with this origin ended lately.
+func (k *memory) over(origin string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, over := k.recent[origin]
+	return over
 }
 
 // lastKnown returns what this process last knew to be at id.
@@ -231,6 +245,7 @@ func (k *memory) postponeEnd(at *stored) bool {
 	k.known.Remove(at.id)
 	k.clearLocked(p)
 	p.ended = true
+	k.rememberLocked(origin(at.id, at.rec))
 	k.flushSoonLocked()
 	return true
 }

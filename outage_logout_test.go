@@ -1,6 +1,7 @@
 package redsession_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -54,5 +55,29 @@ func TestALateLogoutOfAnOutageSaysThatItsCookieStays(t *testing.T) {
 	}
 	if got := st.must().body; got != "" {
 		t.Errorf("got %q in the next request, want nobody", got)
+	}
+}
+
+// An id from before a rotation that another server made is still known here.
+func TestASessionThatEndedIsNotRecalledByAnEarlierID(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		end  func(o *outage)
+	}{
+		{"logged out", func(o *outage) { o.st.must("logout"); o.down(o.st.t) }},
+		{"logged in from", func(o *outage) { o.st.must("login:alice"); o.down(o.st.t) }},
+		{"revoked", func(o *outage) { _, _ = o.m.RevokeUser(context.Background(), "alice"); o.down(o.st.t) }},
+		{"logged out during the outage", func(o *outage) { o.st.must(); o.down(o.st.t); o.st.must("logout") }},
+	} {
+		o := newOutage(t)
+		o.st.must("login:alice")
+		early := o.st.fork(o.st.cookie())
+		elsewhere := o.other.fork(o.st.cookie())
+		elsewhere.must("rotate")
+		o.st = o.st.fork(elsewhere.cookie())
+		row.end(o)
+		if got := outcome(early.do()); got != "503 retry" {
+			t.Errorf("%s: got %q with the id from before the rotation, want 503 retry", row.name, got)
+		}
 	}
 }
