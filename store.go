@@ -228,7 +228,9 @@ func ended(raw string) bool {
 // if ARGV[1] is empty. In the place of an imported session, which might be found
 // again where it came from, it puts ARGV[4]. A tombstone is left alone, as it keeps late requests from
 // harm, unless it leads to a successor and ARGV[3] is 1: the successor has to be
-// ended first. It returns what it found.
+// ended first. It returns what it found. DEL comes first because Redis allows it when
+// its memory is full, and then also what the same script does after it: a session must
+// end in any case, and its tombstone is smaller.
 var endScript = newScript(`
 local found = redis.pcall('GET', KEYS[1])
 if type(found) == 'table' then found = '' end
@@ -240,11 +242,11 @@ if string.sub(found, 16, 21) == ',"z":"' then
 else
   imported, data = string.find(found, ',"m":"[^":]*"'), string.find(found, ',"d":', 1, true)
 end
+local ttl = redis.call('TTL', KEYS[1])
+redis.call('DEL', KEYS[1])
 if imported and data and imported < data then
-  redis.call('SETEX', KEYS[1], math.max(ARGV[5], redis.call('TTL', KEYS[1])), ARGV[4])
-elseif ARGV[1] == '' then
-  redis.call('DEL', KEYS[1])
-else
+  redis.call('SETEX', KEYS[1], math.max(ARGV[5], ttl), ARGV[4])
+elseif ARGV[1] ~= '' then
   redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
 end
 return found`)
