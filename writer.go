@@ -246,8 +246,12 @@ func (w *responseWriter) FlushError() error {
 
 // Hijack commits first. What the handler then writes by itself has no cookie of
 // ours, so it is no time for a timed rotation; a handler that logs in should take
-// Set-Cookie from the headers.
+// Set-Cookie from the headers. Where there is nothing to take over, as with HTTP/2,
+// the response has not begun: the handler may go on as if it had not asked.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.err == nil && !canHijack(w.ResponseWriter) {
+		return nil, nil, http.ErrNotSupported
+	}
 	w.session.mu.Lock()
 	w.session.keepID = true
 	w.session.mu.Unlock()
@@ -257,6 +261,20 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	w.hijacked = err == nil
 	return conn, rw, err
+}
+
+// canHijack tells whether http.ResponseController would find a Hijack.
+func canHijack(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case http.Hijacker:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
 }
 
 // Unwrap is for http.ResponseController, which finds the deadlines there.
