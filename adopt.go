@@ -278,6 +278,9 @@ func (c Config) checkAdopt() error {
 	for i, l := range c.Adopt {
 		refuse(!isToken(l.Source), "[%d].Source %q is no name: use letters, digits and -, as importer does", i, l.Source)
 		refuse(!isToken(l.Cookie), "[%d].Cookie %q is no cookie name: say what the old package called it", i, l.Cookie)
+		// Otherwise net/http would leave them out, and the browser keep the old cookie.
+		refuse((&http.Cookie{Name: "x", Domain: l.Domain}).Valid() != nil, "[%d].Domain %q is no domain name", i, l.Domain)
+		refuse((&http.Cookie{Name: "x", Path: l.Path}).Valid() != nil || l.Path != "" && l.Path[0] != '/', `[%d].Path %q must begin with "/" and have no semicolon`, i, l.Path)
 		refuse(l.SideBySide && l.Cookie == c.Cookie.Name, "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
 		for j, other := range c.Adopt[:i] {
 			refuse(l.Source == other.Source && l.Cookie == other.Cookie, "[%d] is the same as [%d]", i, j)

@@ -119,6 +119,9 @@ func TestAdoptMistakesAreRefused(t *testing.T) {
 		{"a source with a colon", []redsession.Legacy{{Source: "a:b", Cookie: "old"}}, []string{"Config.Adopt[0].Source", `"a:b"`}},
 		{"no cookie", []redsession.Legacy{{Source: "scs"}}, []string{"Config.Adopt[0].Cookie", "what the old package called it"}},
 		{"a cookie with a space", []redsession.Legacy{{Source: "scs", Cookie: "a b"}}, []string{"Config.Adopt[0].Cookie", `"a b"`}},
+		{"a domain with a line break", []redsession.Legacy{{Source: "scs", Cookie: "old", Domain: "example.com\r\nX: y"}}, []string{"Config.Adopt[0].Domain", "no domain name"}},
+		{"a path with another attribute", []redsession.Legacy{{Source: "scs", Cookie: "old", Path: "/app; Domain=example.com"}}, []string{"Config.Adopt[0].Path", "no semicolon"}},
+		{"a path without its slash", []redsession.Legacy{{Source: "scs", Cookie: "old", Path: "app"}}, []string{"Config.Adopt[0].Path", `must begin with "/"`}},
 		{"our cookie side by side", []redsession.Legacy{{Source: "scs", Cookie: "__Host-session", SideBySide: true}}, []string{"Config.Adopt[0].SideBySide", "Config.Cookie.Name"}},
 		{"the same twice", []redsession.Legacy{{Source: "scs", Cookie: "old"}, {Source: "scs", Cookie: "old"}}, []string{"Config.Adopt[1]", "same as [0]"}},
 	} {
