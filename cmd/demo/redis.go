@@ -42,7 +42,7 @@ func embeddedRedis() (*place, error) {
 func otherRedis(url string) (*place, error) {
 	client, err := redisurl.Client(url, infoTimeout)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("REDSESSION_URL %w", err)
 	}
 	return &place{name: "the Redis that REDSESSION_URL names", client: client}, nil
 }

@@ -27,24 +27,12 @@ const urlExamples = `want for example redis://localhost:6379/0, rediss://user:pa
 // where the URL does not say otherwise. Nothing is connected yet. Errors never
 // show the URL, which may hold a password.
 func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
-	rest, hosts := cutHosts(rawURL)
-	u, err := url.Parse(rest)
+	u, kind, hosts, err := parse(rawURL)
 	if err != nil {
-		return nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
-	}
-	if strings.Contains(u.RawQuery+u.Fragment, "@") || u.User == nil && strings.Contains(u.Path, "@") {
-		return nil, errors.New("has an @ behind the host: percent-encode / ? # and @ of the password; " + urlExamples)
-	}
-	scheme, kind, _ := strings.Cut(u.Scheme, "+")
-	secure := scheme == "rediss"
-	if scheme != "redis" && !secure && u.Scheme != "unix" || !slices.Contains([]string{"", "cluster", "sentinel"}, kind) {
-		return nil, fmt.Errorf("scheme %q is unknown: %s", u.Scheme, urlExamples)
-	}
-	if hosts, err = urlHosts(u, kind, hosts); err != nil {
 		return nil, err
 	}
 	query := u.Query()
-	tlsConfig, err := urlTLS(query, secure)
+	tlsConfig, err := urlTLS(query, strings.HasPrefix(u.Scheme, "rediss"))
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +66,23 @@ func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error)
 	default:
 		return redis.NewClient(o), nil
 	}
+}
+
+// parse reads scheme and hosts. The kind is "", "cluster" or "sentinel".
+func parse(rawURL string) (u *url.URL, kind string, hosts []string, err error) {
+	rest, hosts := cutHosts(rawURL)
+	if u, err = url.Parse(rest); err != nil {
+		return nil, "", nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
+	}
+	if strings.Contains(u.RawQuery+u.Fragment, "@") || u.User == nil && strings.Contains(u.Path, "@") {
+		return nil, "", nil, errors.New("has an @ behind the host: percent-encode / ? # and @ of the password; " + urlExamples)
+	}
+	scheme, kind, _ := strings.Cut(u.Scheme, "+")
+	if scheme != "redis" && scheme != "rediss" && u.Scheme != "unix" || !slices.Contains([]string{"", "cluster", "sentinel"}, kind) {
+		return nil, "", nil, fmt.Errorf("scheme %q is unknown: %s", u.Scheme, urlExamples)
+	}
+	hosts, err = urlHosts(u, kind, hosts)
+	return u, kind, hosts, err
 }
 
 // cutHosts takes all hosts but the first out of rawURL, since net/url knows of one
@@ -142,9 +147,6 @@ func urlPath(u *url.URL, kind string) (master, database string, err error) {
 			return "", "", errors.New("has something else where the number of the database belongs: " + urlExamples)
 		}
 	}
-	if kind == "cluster" && database != "" && database != "0" {
-		return "", "", fmt.Errorf("asks for database %s: a cluster has none but 0", database)
-	}
 	return master, database, nil
 }
 
@@ -203,7 +205,7 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 		if u.User != nil {
 			reason = strings.ReplaceAll(reason, plain.String(), "it")
 		}
-		return nil, fmt.Errorf("%s: %s", strings.TrimPrefix(reason, "redis: "), urlExamples)
+		return nil, fmt.Errorf("is refused (%s): %s", strings.TrimPrefix(reason, "redis: "), urlExamples)
 	}
 	// go-redis panics at sizes below 0 or beyond an int32, and makes room at once.
 	const most = 1 << 16
