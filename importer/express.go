@@ -41,21 +41,14 @@ func (e *ExpressFolder) Sessions(ctx context.Context) iter.Seq2[Read, error] {
 // Adopt takes over the sessions of this folder live. The cookie's name is
 // "connect.sid" if it is empty; the secrets are those of express-session.
 func (e *ExpressFolder) Adopt(cookie string, secrets ...string) redsession.Legacy {
-	return redsession.Legacy{
-		Source: e.Name(), Cookie: cmp.Or(cookie, "connect.sid"), Verify: signedID(secrets),
-		Load: func(_ context.Context, id string) (*redsession.LegacyRecord, error) {
-			if !isExpressID(id) {
-				return nil, nil
-			}
-			return loadFile(e.Dir, e, id, id+expressSuffix)
-		},
-		Delete: func(_ context.Context, id string) error {
-			if !isExpressID(id) {
-				return nil
-			}
-			return deleteFile(e.Dir, id+expressSuffix)
-		},
+	return adoptFiles(e.Dir, e, redsession.Legacy{Source: e.Name(), Cookie: cmp.Or(cookie, "connect.sid"), Verify: signedID(secrets)})
+}
+
+func (e *ExpressFolder) files(id string) []string {
+	if !isExpressID(id) {
+		return nil
 	}
+	return []string{id + expressSuffix}
 }
 
 const expressSuffix = ".json"
@@ -175,13 +168,7 @@ func (c *ConnectRedisRecords) Sessions(ctx context.Context) iter.Seq2[Read, erro
 // Adopt takes over these sessions live. The cookie's name is "connect.sid" if it
 // is empty; the secrets are those of express-session.
 func (c *ConnectRedisRecords) Adopt(cookie string, secrets ...string) redsession.Legacy {
-	return redsession.Legacy{
-		Source: c.Name(), Cookie: cmp.Or(cookie, "connect.sid"), Verify: signedID(secrets),
-		Load: func(ctx context.Context, id string) (*redsession.LegacyRecord, error) {
-			return c.place().load(ctx, c, id)
-		},
-		Delete: func(ctx context.Context, id string) error { return c.place().remove(ctx, c, id) },
-	}
+	return c.place().adopt(c, redsession.Legacy{Source: c.Name(), Cookie: cmp.Or(cookie, "connect.sid"), Verify: signedID(secrets)})
 }
 
 func (c *ConnectRedisRecords) place() place {
@@ -203,6 +190,10 @@ func (c *ConnectRedisRecords) decode(id string, data []byte, ttl time.Duration) 
 		rec.ExpiresAt = cookie.Expires
 	}
 	return c.user(rec), nil, nil
+}
+
+func (c *ConnectRedisRecords) estimate(ctx context.Context) (int, error) {
+	return c.place().estimate(ctx)
 }
 
 // signedID verifies the cookie of express-session, s:<id>.<HMAC-SHA256 in base64>,
@@ -228,8 +219,4 @@ func signedID(secrets []string) func(string) (string, error) {
 		}
 		return "", errUnverified
 	}
-}
-
-func (c *ConnectRedisRecords) estimate(ctx context.Context) (int, error) {
-	return c.place().estimate(ctx)
 }

@@ -21,6 +21,8 @@ type layout interface {
 	enter(dir string) bool
 	// id returns the id of the session that lies in a file, or why none does.
 	id(file string) (string, Reason)
+	// files returns where a session may lie, and nothing for what is no id.
+	files(id string) []string
 	// decode returns the session in a file that was last written at that time.
 	decode(id string, data []byte, written time.Time) (redsession.LegacyRecord, []string, error)
 	maxBytes() int
@@ -179,8 +181,19 @@ func reasonOf(err error) Reason {
 	return Unreadable
 }
 
-// loadFile reads the session id from the first of the files that exists.
-func loadFile(dir string, l layout, id string, candidates ...string) (*redsession.LegacyRecord, error) {
+// adoptFiles completes legacy, whose sessions lie in dir.
+func adoptFiles(dir string, l layout, legacy redsession.Legacy) redsession.Legacy {
+	legacy.Load = func(_ context.Context, id string) (*redsession.LegacyRecord, error) { return loadFile(dir, l, id) }
+	legacy.Delete = func(_ context.Context, id string) error { return deleteFile(dir, l, id) }
+	return legacy
+}
+
+// loadFile reads the session id from the first of its files that exists.
+func loadFile(dir string, l layout, id string) (*redsession.LegacyRecord, error) {
+	candidates := l.files(id)
+	if candidates == nil {
+		return nil, nil
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening the session folder: %w", withoutPath(err))
@@ -200,7 +213,11 @@ func loadFile(dir string, l layout, id string, candidates ...string) (*redsessio
 }
 
 // deleteFile removes what loadFile reads.
-func deleteFile(dir string, candidates ...string) error {
+func deleteFile(dir string, l layout, id string) error {
+	candidates := l.files(id)
+	if candidates == nil {
+		return nil
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("opening the session folder: %w", withoutPath(err))

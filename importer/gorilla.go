@@ -56,21 +56,16 @@ func (g *GorillaFolder) Sessions(ctx context.Context) iter.Seq2[Read, error] {
 // Adopt takes over the sessions of this folder live, by the cookie of the
 // session's name.
 func (g *GorillaFolder) Adopt() redsession.Legacy {
-	return redsession.Legacy{
+	return adoptFiles(g.Dir, g, redsession.Legacy{
 		Source: g.Name(), Cookie: g.SessionName, Verify: secureID(g.SessionName, g.lifetime(), g.KeyPairs),
-		Load: func(_ context.Context, id string) (*redsession.LegacyRecord, error) {
-			if !isGorillaID(id) {
-				return nil, nil
-			}
-			return loadFile(g.Dir, g, id, gorillaPrefix+id)
-		},
-		Delete: func(_ context.Context, id string) error {
-			if !isGorillaID(id) {
-				return nil
-			}
-			return deleteFile(g.Dir, gorillaPrefix+id)
-		},
+	})
+}
+
+func (g *GorillaFolder) files(id string) []string {
+	if !isGorillaID(id) {
+		return nil
 	}
+	return []string{gorillaPrefix + id}
 }
 
 const gorillaPrefix = "session_"
@@ -189,13 +184,9 @@ func (r *RedistoreRecords) Sessions(ctx context.Context) iter.Seq2[Read, error] 
 // Adopt takes over these sessions live. The cookie is that of the session's name;
 // the key pairs are the store's, newest first.
 func (r *RedistoreRecords) Adopt(cookie string, keyPairs ...[]byte) redsession.Legacy {
-	return redsession.Legacy{
+	return r.place().adopt(r, redsession.Legacy{
 		Source: r.Name(), Cookie: cookie, Verify: secureID(cookie, cmp.Or(r.Lifetime, gorillaAge), keyPairs),
-		Load: func(ctx context.Context, id string) (*redsession.LegacyRecord, error) {
-			return r.place().load(ctx, r, id)
-		},
-		Delete: func(ctx context.Context, id string) error { return r.place().remove(ctx, r, id) },
-	}
+	})
 }
 
 func (r *RedistoreRecords) place() place {

@@ -39,24 +39,13 @@ func (o *OdooFolder) Sessions(ctx context.Context) iter.Seq2[Read, error] {
 
 // Adopt takes over the sessions of this folder live, by the cookie session_id.
 func (o *OdooFolder) Adopt() redsession.Legacy {
-	return redsession.Legacy{
-		Source: o.Name(), Cookie: "session_id", Verify: rawID(isOdooID),
-		Load: func(_ context.Context, id string) (*redsession.LegacyRecord, error) {
-			if !isOdooID(id) {
-				return nil, nil
-			}
-			return loadFile(o.Dir, o, id, odooFiles(id)...)
-		},
-		Delete: func(_ context.Context, id string) error {
-			if !isOdooID(id) {
-				return nil
-			}
-			return deleteFile(o.Dir, odooFiles(id)...)
-		},
-	}
+	return adoptFiles(o.Dir, o, redsession.Legacy{Source: o.Name(), Cookie: "session_id", Verify: rawID(isOdooID)})
 }
 
-func odooFiles(id string) []string {
+func (o *OdooFolder) files(id string) []string {
+	if !isOdooID(id) {
+		return nil
+	}
 	return []string{path.Join(id[:2], id), odooFlatPrefix + id + odooFlatSuffix}
 }
 

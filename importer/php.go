@@ -54,26 +54,15 @@ func (p *PHPFolder) Sessions(ctx context.Context) iter.Seq2[Read, error] {
 // Adopt takes over the sessions of this folder live. The cookie's name is PHP's
 // session.name, PHPSESSID if it is empty.
 func (p *PHPFolder) Adopt(cookie string) redsession.Legacy {
-	return redsession.Legacy{
-		Source: p.Name(), Cookie: cmp.Or(cookie, "PHPSESSID"), Verify: rawID(isPHPID),
-		Load: func(_ context.Context, id string) (*redsession.LegacyRecord, error) {
-			if !isPHPID(id) {
-				return nil, nil
-			}
-			return loadFile(p.Dir, p, id, p.file(id))
-		},
-		Delete: func(_ context.Context, id string) error {
-			if !isPHPID(id) {
-				return nil
-			}
-			return deleteFile(p.Dir, p.file(id))
-		},
-	}
+	return adoptFiles(p.Dir, p, redsession.Legacy{Source: p.Name(), Cookie: cmp.Or(cookie, "PHPSESSID"), Verify: rawID(isPHPID)})
 }
 
-func (p *PHPFolder) file(id string) string {
+func (p *PHPFolder) files(id string) []string {
+	if !isPHPID(id) {
+		return nil
+	}
 	levels := min(max(p.Levels, 0), maxPHPLevels)
-	return path.Join(path.Join(strings.Split(id[:levels], "")...), phpPrefix+id)
+	return []string{path.Join(path.Join(strings.Split(id[:levels], "")...), phpPrefix+id)}
 }
 
 const (

@@ -156,6 +156,13 @@ func (p place) decoding(s scheme, id string, value *redis.StringCmd, ttl *redis.
 	}
 }
 
+// adopt completes legacy, whose sessions lie here.
+func (p place) adopt(s scheme, legacy redsession.Legacy) redsession.Legacy {
+	legacy.Load = func(ctx context.Context, id string) (*redsession.LegacyRecord, error) { return p.load(ctx, s, id) }
+	legacy.Delete = func(ctx context.Context, id string) error { return p.remove(ctx, s, id) }
+	return legacy
+}
+
 // load reads one session.
 func (p place) load(ctx context.Context, s scheme, id string) (*redsession.LegacyRecord, error) {
 	if !s.id(id) {

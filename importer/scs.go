@@ -47,13 +47,7 @@ func (s *SCSRecords) Sessions(ctx context.Context) iter.Seq2[Read, error] {
 // Adopt takes over these sessions live. The cookie's name is "session" if it is
 // empty.
 func (s *SCSRecords) Adopt(cookie string) redsession.Legacy {
-	return redsession.Legacy{
-		Source: s.Name(), Cookie: cmp.Or(cookie, "session"), Verify: s.verify,
-		Load: func(ctx context.Context, id string) (*redsession.LegacyRecord, error) {
-			return s.place().load(ctx, s, id)
-		},
-		Delete: func(ctx context.Context, id string) error { return s.place().remove(ctx, s, id) },
-	}
+	return s.place().adopt(s, redsession.Legacy{Source: s.Name(), Cookie: cmp.Or(cookie, "session"), Verify: s.verify})
 }
 
 // verify returns the token, or its hash where that is what names the session.
