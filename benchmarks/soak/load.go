@@ -30,8 +30,8 @@ const (
 )
 
 const (
-	counter = redsession.Key[int]("counter")
-	page    = redsession.Key[string]("last_page")
+	counter  = redsession.Key[int]("counter")
+	lastPage = redsession.Key[string]("last_page")
 )
 
 // site is two servers that share a Redis, and the users' devices.
@@ -111,7 +111,7 @@ func (s *site) close() error {
 // pages is what the servers do.
 func pages(m *redsession.Manager, t *tally) http.Handler {
 	mux := http.NewServeMux()
-	handle := func(path string, h func(r *http.Request, s *redsession.Session) error) {
+	handle := func(path string, h page) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			s := redsession.FromContext(r.Context())
 			if err := h(r, s); err != nil && !errors.Is(err, redsession.ErrGone) {
@@ -120,10 +120,21 @@ func pages(m *redsession.Manager, t *tally) http.Handler {
 			fmt.Fprint(w, s.UserID())
 		})
 	}
+	changes(handle)
+	administration(handle, m, t)
+	mux.HandleFunc("/stream", stream)
+	return mux
+}
+
+// page is a handler that is answered with the session's user.
+type page func(r *http.Request, s *redsession.Session) error
+
+// changes are what users do to their own session.
+func changes(handle func(string, page)) {
 	handle("/read", func(_ *http.Request, s *redsession.Session) error { counter.Get(s); return nil })
 	handle("/write", func(r *http.Request, s *redsession.Session) error {
 		counter.Update(s, func(n int) int { return n + 1 })
-		page.Set(s, r.URL.RawQuery)
+		lastPage.Set(s, r.URL.RawQuery)
 		return nil
 	})
 	handle("/clear", func(_ *http.Request, s *redsession.Session) error { s.Clear(); s.Flash("cleared"); return nil })
@@ -131,6 +142,10 @@ func pages(m *redsession.Manager, t *tally) http.Handler {
 	handle("/login", func(r *http.Request, s *redsession.Session) error { s.Login(r.FormValue("user")); return nil })
 	handle("/logout", func(_ *http.Request, s *redsession.Session) error { s.Logout(); return nil })
 	handle("/rotate", func(_ *http.Request, s *redsession.Session) error { s.Rotate(); return nil })
+}
+
+// administration is what ends, lists and makes sessions from outside.
+func administration(handle func(string, page), m *redsession.Manager, t *tally) {
 	handle("/revoke", func(r *http.Request, s *redsession.Session) error {
 		if s.ID() == "" {
 			return nil
@@ -159,12 +174,10 @@ func pages(m *redsession.Manager, t *tally) http.Handler {
 	})
 	handle("/count", func(r *http.Request, _ *redsession.Session) error { _, err := m.Count(r.Context()); return err })
 	handle("/import", importOne(m))
-	mux.HandleFunc("/stream", stream)
-	return mux
 }
 
 // importOne imports a session of another package, which nobody then comes back to.
-func importOne(m *redsession.Manager) func(*http.Request, *redsession.Session) error {
+func importOne(m *redsession.Manager) page {
 	return func(r *http.Request, _ *redsession.Session) error {
 		outcomes, err := m.Import(r.Context(), []redsession.LegacyRecord{{
 			Source: "soak", ID: fmt.Sprintf("old%d", rand.Uint64()), UserID: r.FormValue("user"), Values: map[string]any{"counter": 1},
