@@ -9,6 +9,7 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"os/signal"
@@ -30,7 +31,8 @@ const try = `
 const (
 	todos    = redsession.Key[[]string]("todos")
 	maxTodos = 50
-	maxBody  = 4 << 10 // bytes
+	maxText  = 200     // bytes of one
+	maxBody  = 4 << 10 // of a request
 )
 
 //go:embed page
@@ -161,8 +163,8 @@ func addTodo(w http.ResponseWriter, r *http.Request) {
 	}
 	s := redsession.FromContext(r.Context())
 	list, _ := todos.Get(s)
-	if in.Text == "" || len(in.Text) > 200 || len(list) >= maxTodos {
-		fail(w, http.StatusUnprocessableEntity, "A to-do has 1 to 200 bytes, and there are at most 50.")
+	if in.Text == "" || len(in.Text) > maxText || len(list) >= maxTodos {
+		fail(w, http.StatusUnprocessableEntity, fmt.Sprintf("A to-do has 1 to %d bytes, and there are at most %d.", maxText, maxTodos))
 		return
 	}
 	todos.Update(s, func(old []string) []string { return append(old, in.Text) })
