@@ -2,15 +2,13 @@ package capacity
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"sync"
+	"regexp"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
 	"github.com/redsession/redsession/internal/redisurl"
 )
 
@@ -41,59 +39,42 @@ type state struct {
 }
 
 func (p *place) state(ctx context.Context) (state, error) {
+	nodes, err := server.Masters(ctx, p.client)
+	if err != nil {
+		return state{}, fmt.Errorf("finding the primaries: %w", err)
+	}
 	var sum state
-	err := p.each(ctx, func(node *redis.Client) error {
-		info, err := node.InfoMap(ctx).Result()
+	for _, n := range nodes {
+		info, err := server.ReadInfo(ctx, n.Client)
 		if err != nil {
-			return err
+			return state{}, fmt.Errorf("asking Redis for its memory: %w", err)
 		}
 		sum.add(info)
-		return nil
-	})
-	if err != nil {
-		return state{}, fmt.Errorf("asking Redis for its memory: %w", err)
 	}
 	return sum, nil
 }
 
-// each calls fn for every primary, one at a time.
-func (p *place) each(ctx context.Context, fn func(*redis.Client) error) error {
-	switch c := p.client.(type) {
-	case *redis.ClusterClient:
-		var one sync.Mutex
-		return c.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
-			one.Lock()
-			defer one.Unlock()
-			return fn(node)
-		})
-	case *redis.Client:
-		return fn(c)
-	}
-	return errors.New("neither a server nor a cluster")
-}
-
-func (s *state) add(info map[string]map[string]string) {
-	memory := info["Memory"]
-	number := func(text string) uint64 {
-		n, _ := strconv.ParseUint(text, 10, 64)
-		return n
-	}
-	used, rss := number(memory["used_memory"]), number(memory["used_memory_rss"])
-	s.Version, s.Policy = info["Server"]["redis_version"], memory["maxmemory_policy"]
+func (s *state) add(info server.Info) {
+	used, rss := uint64(info.Int("used_memory")), uint64(info.Int("used_memory_rss"))
+	s.Version, s.Policy = info["redis_version"], info["maxmemory_policy"]
 	s.Used += used
 	s.RSS += rss
-	s.Evicted += number(info["Stats"]["evicted_keys"])
-	if limit := number(memory["maxmemory"]); limit > 0 {
+	s.Evicted += uint64(info.Int("evicted_keys"))
+	if limit := uint64(info.Int("maxmemory")); limit > 0 {
 		s.Limited = true
 		s.Room += limit - min(limit, used)
-	} else if system := number(memory["total_system_memory"]); system > 0 {
+	} else if system := uint64(info.SystemMemory()); system > 0 {
 		s.Room += system - min(system, rss)
 	}
-	for _, database := range info["Keyspace"] { // keys=1,expires=0,avg_ttl=0
-		keys, _, _ := strings.Cut(strings.TrimPrefix(database, "keys="), ",")
-		s.Keys += int(number(keys))
+	for name := range info {
+		if database.MatchString(name) {
+			s.Keys += int(info.Part(name, "keys"))
+		}
 	}
 }
+
+// database is the name of a field such as db0:keys=1,expires=0,avg_ttl=0.
+var database = regexp.MustCompile(`^db\d+$`)
 
 const (
 	settleInterval = 100 * time.Millisecond // how often Redis takes its own RSS

@@ -13,9 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// server is a redis-server of our own. It listens on a socket in a folder that
+// ownServer is a redis-server of our own. It listens on a socket in a folder that
 // nobody else may enter: a port would be open to every user of the machine.
-type server struct {
+type ownServer struct {
 	url    string
 	dir    string
 	cmd    *exec.Cmd
@@ -28,7 +28,7 @@ const (
 )
 
 // startServer starts an empty Redis that keeps nothing on disk.
-func startServer(ctx context.Context) (*server, error) {
+func startServer(ctx context.Context) (*ownServer, error) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, errors.New("no redis-server in the PATH: install it, or name an empty Redis by --url")
@@ -38,7 +38,7 @@ func startServer(ctx context.Context) (*server, error) {
 		return nil, fmt.Errorf("making a folder for the temporary Redis: %w", err)
 	}
 	socket := filepath.Join(dir, "redis.sock")
-	s := &server{url: "unix://" + socket, dir: dir, exited: make(chan struct{})}
+	s := &ownServer{url: "unix://" + socket, dir: dir, exited: make(chan struct{})}
 	s.cmd = exec.Command(binary, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "600", "--dir", dir,
 		"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--loglevel", "warning", "--logfile", s.log())
 	apart(s.cmd)
@@ -58,10 +58,10 @@ func startServer(ctx context.Context) (*server, error) {
 	return s, nil
 }
 
-func (s *server) log() string { return filepath.Join(s.dir, "redis.log") }
+func (s *ownServer) log() string { return filepath.Join(s.dir, "redis.log") }
 
 // await returns when the server answers.
-func (s *server) await(ctx context.Context, socket string) error {
+func (s *ownServer) await(ctx context.Context, socket string) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1, DialerRetries: 1})
@@ -81,14 +81,14 @@ func (s *server) await(ctx context.Context, socket string) error {
 }
 
 // stop ends the server, which has nothing to save, and removes its folder.
-func (s *server) stop() {
+func (s *ownServer) stop() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited
 	_ = os.RemoveAll(s.dir)
 }
 
 // explain says instead of err how the server ended, if it did.
-func (s *server) explain(err error) error {
+func (s *ownServer) explain(err error) error {
 	if err == nil {
 		return nil
 	}
