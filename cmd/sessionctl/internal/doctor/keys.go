@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -102,14 +103,15 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 
 // read looks at one page of keys in one round trip.
 func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessions, indexes []string, s *survey, w *weight) error {
-	if len(sessions)+len(indexes) == 0 {
+	keys := slices.Concat(sessions, indexes)
+	if len(keys) == 0 {
 		return nil
 	}
 	pipe := n.Client.Pipeline()
 	ttls := make(map[string]*redis.DurationCmd)
 	values := make(map[string]*redis.StringCmd)
 	memory := make(map[string]*redis.IntCmd)
-	for i, key := range append(sessions, indexes...) {
+	for i, key := range keys {
 		ttls[key] = pipe.PTTL(ctx, key)
 		if i < len(sessions) {
 			values[key] = pipe.Get(ctx, key)
@@ -118,11 +120,11 @@ func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessi
 			memory[key] = pipe.MemoryUsage(ctx, key)
 		}
 	}
-	if _, err := pipe.Exec(ctx); err != nil && ttls[append(sessions, indexes...)[0]].Err() == nil && !replied(err) {
+	if _, err := pipe.Exec(ctx); err != nil && ttls[keys[0]].Err() == nil && !replied(err) {
 		return err
 	}
-	for key, cmd := range ttls {
-		ttl, err := cmd.Result()
+	for _, key := range keys {
+		ttl, err := ttls[key].Result()
 		if err != nil {
 			return err
 		}

@@ -51,27 +51,9 @@ func (x *examination) checkSentinels(ctx context.Context) error {
 	}
 	const name = "sentinels"
 	addrs := hostsOf(x.URL)
-	var silent, refused []string
-	for _, addr := range addrs {
-		if !strings.Contains(addr[strings.LastIndexByte(addr, ']')+1:], ":") {
-			addr += ":26379"
-		}
-		u.Host = addr
-		client, err := redisurl.Client(u.String(), x.Timeout)
-		if err != nil {
-			return fmt.Errorf("sentinel %s: %w", addr, err)
-		}
-		err = client.Do(ctx, "sentinel", "ckquorum", master).Err()
-		_ = client.Close()
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-		case redis.HasErrorPrefix(err, "NOQUORUM"):
-			refused = append(refused, err.Error())
-		default:
-			silent = append(silent, addr)
-		}
+	silent, refused, err := x.askSentinels(ctx, u, master, addrs)
+	if err != nil {
+		return err
 	}
 	switch {
 	case len(refused) > 0:
@@ -84,6 +66,33 @@ func (x *examination) checkSentinels(ctx context.Context) error {
 		x.found(one(name, OK, fmt.Sprintf("%d answer and agree on %s", len(addrs), master), "")...)
 	}
 	return nil
+}
+
+// askSentinels returns the addresses that do not answer, and what those say who see
+// no quorum.
+func (x *examination) askSentinels(ctx context.Context, u url.URL, master string, addrs []string) (silent, refused []string, err error) {
+	for _, addr := range addrs {
+		if !strings.Contains(addr[strings.LastIndexByte(addr, ']')+1:], ":") {
+			addr += ":26379"
+		}
+		u.Host = addr
+		client, err := redisurl.Client(u.String(), x.Timeout)
+		if err != nil {
+			return nil, nil, fmt.Errorf("sentinel %s: %w", addr, err)
+		}
+		err = client.Do(ctx, "sentinel", "ckquorum", master).Err()
+		_ = client.Close()
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err == nil:
+		case redis.HasErrorPrefix(err, "NOQUORUM"):
+			refused = append(refused, err.Error())
+		default:
+			silent = append(silent, addr)
+		}
+	}
+	return silent, refused, nil
 }
 
 // sentinelURL turns the URL of what sentinels watch into that of a sentinel,

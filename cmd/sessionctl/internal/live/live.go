@@ -102,7 +102,7 @@ type Census struct {
 	Err      error
 }
 
-// Census counts by SCAN alone, so that the counters hardly notice.
+// count counts by SCAN alone, so that the counters hardly notice.
 func count(ctx context.Context, client redis.UniversalClient, prefix string) Census {
 	var c Census
 	nodes, err := server.Masters(ctx, client)
