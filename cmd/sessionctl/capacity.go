@@ -9,11 +9,7 @@ import (
 	"github.com/redsession/redsession/cmd/sessionctl/internal/capacity"
 )
 
-func capacityCommand(c *console) *cli.Command {
-	return &cli.Command{
-		Name: "capacity", Category: "Redis", Usage: "measure how much memory how many sessions take",
-		UsageText: "sessionctl capacity [--sessions 100k,1m,8m] [--value-bytes N] [--out FILE.svg] [options]",
-		Description: `Fills a Redis as fast as it takes it, with the records that the library writes,
+const capacityHelp = `Fills a Redis as fast as it takes it, with the records that the library writes,
 and measures its memory at each step. Says how linear the growth is, what more
 sessions will need, and what the same sessions would take as files.
 
@@ -38,7 +34,13 @@ JSON: {"redis_version", "value_bytes", "record_bytes", "anonymous",
 "sessions_per_second", "file_bytes"}], "line": {"base_bytes", "bytes_per_session",
 "r_squared", "largest_deviation_percent", "deviates_at_sessions"}, "forecast":
 [{"sessions", "used_memory", "used_memory_rss", "file_bytes"}],
-"file_bytes_per_session", "inode_bytes_per_session", "total_fill_seconds"}`,
+"file_bytes_per_session", "inode_bytes_per_session", "total_fill_seconds"}`
+
+func capacityCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "capacity", Category: "Redis", Usage: "measure how much memory how many sessions take",
+		UsageText:   "sessionctl capacity [--sessions 100k,1m,8m] [--value-bytes N] [--out FILE.svg] [options]",
+		Description: capacityHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "sessions", Value: "100k,200k,500k,1m", Usage: "numbers of sessions to measure at"},
 			&cli.StringFlag{Name: "forecast", Value: "2m,4m,8m,16m,32m", Usage: "numbers of sessions to say the memory for; those that were measured are left out"},
@@ -59,7 +61,7 @@ func (c *console) capacity(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	o := capacity.Options{
-		Prefix: "session:", ValueBytes: cmd.Int("value-bytes"), NoIndex: !cmd.Bool("index"), Anonymous: cmd.Bool("anonymous"),
+		Prefix: defaultPrefix, ValueBytes: cmd.Int("value-bytes"), NoIndex: !cmd.Bool("index"), Anonymous: cmd.Bool("anonymous"),
 		Out: cmd.String("out"), CSV: cmd.String("csv"), JSON: cmd.Bool("json"), Yes: cmd.Bool("yes"), Keep: cmd.Bool("keep"),
 		Stdout: c.out, Stderr: c.errs, Terminal: c.progress,
 	}
@@ -70,7 +72,7 @@ func (c *console) capacity(ctx context.Context, cmd *cli.Command) error {
 	}
 	if cmd.IsSet("prefix") {
 		if o.Prefix = cmd.String("prefix"); o.Prefix == "" {
-			return usagef("--prefix is empty: leave it out for %q", "session:")
+			return usagef("--prefix is empty: leave it out for %q", defaultPrefix)
 		}
 	}
 	var err error

@@ -21,7 +21,7 @@ type target struct {
 	client  redis.UniversalClient
 	admin   *redsession.Admin
 	prefix  string
-	secrets [][]byte
+	env     redsession.Config      // what the environment says
 	mu      sync.Mutex             // held while ended runs
 	ended   func(redsession.Event) // called for each session that admin ends; may be nil
 	scanned func(keys int)         // called for each SCAN; may be nil
@@ -47,7 +47,7 @@ func (c *console) prepare(cmd *cli.Command) (*target, error) {
 	if err != nil {
 		return nil, usagef("%s", strings.TrimPrefix(err.Error(), "redsession: "))
 	}
-	t := &target{url: cfg.URL, secrets: cfg.Secrets, prefix: cmp.Or(cfg.Prefix, defaultPrefix)}
+	t := &target{env: cfg, url: cfg.URL, prefix: cmp.Or(cfg.Prefix, defaultPrefix)}
 	source := "REDSESSION_URL"
 	if cmd.IsSet("url") {
 		t.url, source = cmd.String("url"), "--url"

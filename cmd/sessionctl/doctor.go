@@ -62,7 +62,7 @@ func (c *console) doctor(ctx context.Context, cmd *cli.Command) error {
 	defer t.close()
 	p := c.newProgress("examining", c.howMany(ctx, t, sample))
 	findings, err := doctor.Examine(ctx, doctor.Options{
-		URL: t.url, Client: t.client, Prefix: t.prefix, Secrets: t.secrets,
+		URL: t.url, Client: t.client, Prefix: t.prefix, Secrets: t.env.Secrets,
 		Sample: sample, Timeout: cmd.Duration("timeout"), Looked: p.add,
 	})
 	p.clear()

@@ -20,11 +20,7 @@ import (
 	"github.com/redsession/redsession/importer"
 )
 
-func importCommand(c *console) *cli.Command {
-	return &cli.Command{
-		Name: "import", Category: "Sessions", Usage: "copy the sessions of another package or framework",
-		UsageText: "sessionctl import SOURCE PLACE [--force] [--dry-run] [options]",
-		Description: `Copies sessions to where the servers look for them, and changes nothing where
+const importHelp = `Copies sessions to where the servers look for them, and changes nothing where
 they come from. REDSESSION_SECRETS must be the servers'. Nobody's browser notices
 before the servers have Config.Adopt: docs/migrating.md has the whole way.
 
@@ -61,7 +57,13 @@ Exit code 1 also if sessions failed that should have been copied.
 
 JSON: {"found","imported","existing","ended","expired","skipped":{REASON:N},
 "failed","notes":{TEXT:N},"dry_run","elapsed_ns"}; otherwise what, number and
-meaning.`,
+meaning.`
+
+func importCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "import", Category: "Sessions", Usage: "copy the sessions of another package or framework",
+		UsageText:   "sessionctl import SOURCE PLACE [--force] [--dry-run] [options]",
+		Description: importHelp,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Usage: "overwrite what was imported before"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "read and count everything, write nothing"},
@@ -122,10 +124,7 @@ func (c *console) importSessions(ctx context.Context, cmd *cli.Command) (err err
 
 // importConfig is that of the servers, as far as an import needs it.
 func importConfig(cmd *cli.Command, t *target) (redsession.Config, error) {
-	env, err := redsession.ConfigFromEnv()
-	if err != nil {
-		return env, err
-	}
+	env := t.env
 	switch {
 	case len(env.Secrets) == 0:
 		return env, usagef("set REDSESSION_SECRETS to the secrets of the servers: they refuse records that another has signed")

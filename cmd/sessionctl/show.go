@@ -128,7 +128,7 @@ func (t *target) show(ctx context.Context, id string) (sessionFull, error) {
 		return sessionFull{}, fmt.Errorf("what lies under the id %s is no session record: it was planted or damaged; `sessionctl revoke` removes it", id)
 	}
 	full := sessionFull{Encrypted: encrypted(found.raw)}
-	if len(t.secrets) > 0 {
+	if len(t.env.Secrets) > 0 {
 		verified, opened, err := t.verify(id, found.raw)
 		if err != nil {
 			return sessionFull{}, err
@@ -150,7 +150,7 @@ func (t *target) show(ctx context.Context, id string) (sessionFull, error) {
 
 // verify checks the seal with the secrets and decrypts the data.
 func (t *target) verify(id, raw string) (bool, *record.Record, error) {
-	ring, err := record.NewRing(t.secrets)
+	ring, err := record.NewRing(t.env.Secrets)
 	if err != nil {
 		return false, nil, err
 	}

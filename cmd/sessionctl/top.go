@@ -96,7 +96,6 @@ type watch struct {
 	n      int
 	sum    look
 	peak   look
-	failed error // why the latest look failed
 }
 
 // look is one refresh.
@@ -129,7 +128,7 @@ func (w *watch) loop(ctx context.Context, t *target, before live.Counters, count
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if w.failed = err; err != nil {
+		if err != nil {
 			w.showFailure(err)
 		} else if err := w.add(now, before); err != nil {
 			return err
@@ -137,7 +136,7 @@ func (w *watch) loop(ctx context.Context, t *target, before live.Counters, count
 			before = now
 		}
 		if tries == count {
-			return w.failed
+			return err
 		}
 	}
 }

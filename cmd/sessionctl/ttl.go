@@ -20,33 +20,35 @@ Examples:
    [ "$(sessionctl ttl "$id")" -gt 60 ] && echo "still there"
 
 JSON: {"id","ttl_seconds","expires_at"}`,
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			id, t, err := c.openID(ctx, cmd)
-			if err != nil {
-				return err
-			}
-			defer t.close()
-			found, err := t.fetch(ctx, id)
-			if err != nil {
-				return err
-			}
-			if found.ttl < 0 {
-				return fmt.Errorf("session %s has no TTL and never expires, which redsession does not do: `sessionctl revoke` ends it", id)
-			}
-			seconds, until := int64(found.ttl/time.Second), time.Now().Add(found.ttl)
-			switch {
-			case cmd.Bool("json"):
-				return c.printJSON(struct {
-					ID        string `json:"id"`
-					Seconds   int64  `json:"ttl_seconds"`
-					ExpiresAt string `json:"expires_at"`
-				}{id, seconds, stamp(until)})
-			case c.width > 0:
-				_, err = fmt.Fprintf(c.out, "%d  (%s, until %s)\n", seconds, span(found.ttl), stamp(until))
-			default:
-				_, err = fmt.Fprintln(c.out, seconds)
-			}
-			return err
-		},
+		Action: func(ctx context.Context, cmd *cli.Command) error { return c.ttl(ctx, cmd) },
 	}
+}
+
+func (c *console) ttl(ctx context.Context, cmd *cli.Command) error {
+	id, t, err := c.openID(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	found, err := t.fetch(ctx, id)
+	if err != nil {
+		return err
+	}
+	if found.ttl < 0 {
+		return fmt.Errorf("session %s has no TTL and never expires, which redsession does not do: `sessionctl revoke` ends it", id)
+	}
+	seconds, until := int64(found.ttl/time.Second), time.Now().Add(found.ttl)
+	switch {
+	case cmd.Bool("json"):
+		return c.printJSON(struct {
+			ID        string `json:"id"`
+			Seconds   int64  `json:"ttl_seconds"`
+			ExpiresAt string `json:"expires_at"`
+		}{id, seconds, stamp(until)})
+	case c.width > 0:
+		_, err = fmt.Fprintf(c.out, "%d  (%s, until %s)\n", seconds, span(found.ttl), stamp(until))
+	default:
+		_, err = fmt.Fprintln(c.out, seconds)
+	}
+	return err
 }
