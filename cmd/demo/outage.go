@@ -63,7 +63,7 @@ func (d *demo) outageState(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(map[string]bool{"down": d.outage.down()}) // the client has gone
+	_ = json.NewEncoder(w).Encode(map[string]bool{"down": d.outage.down()}) // the client may have gone
 }
 
 // switchRedis takes the embedded Redis away or brings it back, and answers once

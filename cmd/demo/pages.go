@@ -78,7 +78,7 @@ func (d *demo) write(w http.ResponseWriter, status int, name, part string, data 
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store") // or Back would show it after a logout
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the client has gone
+	_, _ = w.Write(b.Bytes()) // the client may have gone
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04:05 UTC") }
