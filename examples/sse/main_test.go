@@ -119,8 +119,13 @@ func TestAStreamEndsWhenItsSessionIsRevoked(t *testing.T) {
 			if event, err := last(doomed); event != "ended" || err != nil {
 				t.Errorf("got %q last and the error %v, want ended; the page: %q", event, err, page)
 			}
-			if res, err := phone.Get(phone.base + "/events"); err != nil || res.StatusCode != http.StatusUnauthorized {
-				t.Errorf("connecting again: got %v and the error %v, want 401", res.StatusCode, err)
+			res, err := phone.Get(phone.base + "/events")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("connecting again: got %d, want 401", res.StatusCode)
 			}
 			for range 4 { // an event has three lines
 				if !other.Scan() {
