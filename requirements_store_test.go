@@ -232,7 +232,11 @@ func TestATarpitCostsEachRequestItsTimeoutAtMost(t *testing.T) {
 		{"Redis answers when the client has long gone", func(p *redistest.Proxy) { p.Delay(time.Hour) }},
 	} {
 		e := newMini(t)
-		m, p := e.behind(t, func(c *redsession.Config) { c.RedisTimeout = timeout })
+		p := redistest.NewProxy(t, e.mini.Addr())
+		behind := *e
+		behind.url = p.URL
+		// With a client whose own timeouts are ten times as long.
+		m, _ := behind.counted(t, func(c *redsession.Config) { c.RedisTimeout = timeout })
 		known, stranger := newStage(t, m), newStage(t, e.manager(t))
 		known.must("login:alice")
 		stranger.must("login:bob")
