@@ -26,7 +26,9 @@ func (m *Manager) enlist(ctx context.Context, at *stored, raw, old string, ttl t
 	if !counts {
 		score = min(-score, -1) // that of an imported login of an unknown time is 0
 	}
-	life := time.Duration(at.rec.Deadline-m.cfg.Now().Unix()) * time.Second
+	// The deadline may have passed since the record was encoded; an index whose life is
+	// negative would be one without an end.
+	life := max(time.Duration(at.rec.Deadline-m.cfg.Now().Unix())*time.Second, time.Second)
 	length, evicted, err := m.store.enlist(ctx, user, at.id, old, score, life, limit)
 	if err == nil && limit == 0 && length > longIndex {
 		err = m.prune(ctx, user, longIndex)

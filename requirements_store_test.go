@@ -143,6 +143,20 @@ func TestAReplayMayEndTheWholeFamily(t *testing.T) {
 	})
 }
 
+// An index whose life is computed from a deadline that has just passed must not
+// stay for ever.
+func TestAnIndexEndsThoughTheDeadlinePassesDuringTheLogin(t *testing.T) {
+	for _, late := range []time.Duration{0, time.Second, 2 * time.Second, time.Hour} {
+		mortalRedis(t, func(t *testing.T, e *env) {
+			held := &latch{}
+			b := alive(t, e.hooked(t, held, func(c *redsession.Config) { c.AbsoluteTimeout = time.Second }), nil)
+			if !held.between(1, func() { b.get("/login?user=alice") }, func() { e.clock.add(late) }) {
+				t.Error("got no exchange with Redis at a login, want one to hold")
+			}
+		})
+	}
+}
+
 func TestTenThousandDeadSessionsLeaveTheIndexAtTheFirstRead(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		m := e.manager(t)
