@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,12 +47,10 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-var idLike = regexp.MustCompile(`^[\w-]*$`)
-
 // decodesAgain wants what decodes, and is encoded again, to decode to the same.
 func decodesAgain(t *testing.T, keys record.Ring, raw string) {
 	t.Helper()
-	if tomb, err := record.DecodeTombstone(raw); err == nil && idLike.MatchString(tomb.Next) {
+	if tomb, err := record.DecodeTombstone(raw); err == nil {
 		again, err := record.DecodeTombstone(tomb.Encode(keys, keyName))
 		if err != nil || again.Next != tomb.Next || again.Deadline != tomb.Deadline || again.Seen != tomb.Seen {
 			t.Errorf("got tombstone %+v and error %v, want %+v", again, err, tomb)

@@ -74,6 +74,23 @@ func (s *scanner) text() string {
 	return v
 }
 
+// word returns the JSON string that comes next, which has characters of base64url
+// alone.
+func (s *scanner) word() string {
+	q := s.quoted()
+	if s.bad {
+		return ""
+	}
+	w := q[1 : len(q)-1]
+	for i := range len(w) {
+		if c := w[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			s.fail()
+			return ""
+		}
+	}
+	return w
+}
+
 // letter returns the name of the member that comes next, which has one letter.
 func (s *scanner) letter() byte {
 	if rest := s.src[s.pos:]; len(rest) > 4 && rest[0] == '"' && rest[2] == '"' && rest[3] == ':' {

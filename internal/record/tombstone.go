@@ -109,7 +109,7 @@ func DecodeTombstone(raw string) (*Tombstone, error) {
 
 func decodeTombstone(raw, body string) (*Tombstone, error) {
 	s := scanner{src: body, pos: len(head) + revLen + 1 + len(`,"z":`)}
-	t := &Tombstone{Rev: Rev(raw), Next: s.text()}
+	t := &Tombstone{Rev: Rev(raw), Next: s.word()}
 	for s.accept(',') && s.pos < len(s.src) {
 		name := s.quoted()
 		s.expect(':')
@@ -121,7 +121,7 @@ func decodeTombstone(raw, body string) (*Tombstone, error) {
 		case `"m"`:
 			t.Imported = s.integer() == 1
 		case `"y"`:
-			t.box = s.text()
+			t.box = s.word()
 		default:
 			s.fail()
 		}

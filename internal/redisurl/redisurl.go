@@ -201,11 +201,7 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 	}
 	o, err := redis.ParseURL(plain.String())
 	if err != nil {
-		reason := err.Error()
-		if u.User != nil {
-			reason = strings.ReplaceAll(reason, plain.String(), "it")
-		}
-		return nil, fmt.Errorf("is refused (%s): %s", strings.TrimPrefix(reason, "redis: "), urlExamples)
+		return nil, refused(err, plain)
 	}
 	// go-redis panics at sizes below 0 or beyond an int32, and makes room at once.
 	const most = 1 << 16
@@ -215,6 +211,21 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 		}
 	}
 	return o, nil
+}
+
+// refused says what go-redis does not like about u, but shows neither u nor the name
+// of an option without a value: where a "=" is missing, that holds the password.
+func refused(err error, u url.URL) error {
+	reason := strings.TrimPrefix(err.Error(), "redis: ")
+	if u.User != nil {
+		reason = strings.ReplaceAll(reason, u.String(), "it")
+	}
+	for name, values := range u.Query() {
+		if name != "" && strings.Join(values, "") == "" {
+			reason = strings.ReplaceAll(reason, name, "one without =")
+		}
+	}
+	return fmt.Errorf("is refused (%s): %s", reason, urlExamples)
 }
 
 func pop(query url.Values, name string) string {
