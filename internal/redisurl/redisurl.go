@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -213,20 +214,23 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 	return o, nil
 }
 
-// refused says what go-redis does not like about u, but shows neither u nor the name
-// of an option without a value: where a "=" is missing, that holds the password.
+// refused says what go-redis does not like about u, but shows neither u nor what is
+// no option's name, or has no value: where a "=" is missing or misplaced, that holds
+// the password.
 func refused(err error, u url.URL) error {
 	reason := strings.TrimPrefix(err.Error(), "redis: ")
 	if u.User != nil {
 		reason = strings.ReplaceAll(reason, u.String(), "it")
 	}
 	for name, values := range u.Query() {
-		if name != "" && strings.Join(values, "") == "" {
-			reason = strings.ReplaceAll(reason, name, "one without =")
+		if name != "" && (!optionName.MatchString(name) || strings.Join(values, "") == "") {
+			reason = strings.ReplaceAll(reason, name, "not of the form name=value")
 		}
 	}
 	return fmt.Errorf("is refused (%s): %s", reason, urlExamples)
 }
+
+var optionName = regexp.MustCompile(`^[a-z_]+$`)
 
 func pop(query url.Values, name string) string {
 	v := query.Get(name)
