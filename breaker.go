@@ -26,8 +26,11 @@ type breakers struct {
 	cluster  *redis.ClusterClient // nil unless client is one
 	timeout  time.Duration
 	onChange func(down bool, err error)
+	onBlink  func(context.Context) // an exchange failed, and the next one did not
 
 	trouble  atomic.Bool // some breaker has failures to its name
+	blinking atomic.Bool // onBlink is about to be called
+	blinks   sync.Mutex  // of which one runs at a time
 	answered sync.Map    // when each primary last answered, as *atomic.Int64 of Unix nanoseconds
 	mu       sync.Mutex  // guards what follows
 	nodes    map[string]*breaker
@@ -160,9 +163,24 @@ func (b *breakers) learn(at *breaker, err error) {
 	if failed && at.State() == gobreaker.StateOpen {
 		b.tripped(at, err)
 	}
-	if !failed {
-		b.calm()
+	if !failed && b.calm() {
+		b.blinked()
 	}
+}
+
+// blinked calls onBlink in the background, and not more often than that gets done.
+func (b *breakers) blinked() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil || !b.blinking.CompareAndSwap(false, true) {
+		return
+	}
+	b.probes.Go(func() {
+		b.blinks.Lock()
+		defer b.blinks.Unlock()
+		b.blinking.Store(false)
+		b.onBlink(b.ctx)
+	})
 }
 
 // tripped starts the probe of a primary that is away.
@@ -238,16 +256,16 @@ func (b *breakers) primary(at *breaker) bool {
 	return found || err != nil
 }
 
-// calm forgets the trouble once no breaker has any.
-func (b *breakers) calm() {
+// calm forgets the trouble once no breaker has any, and tells whether it did.
+func (b *breakers) calm() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, at := range b.nodes {
 		if at.State() != gobreaker.StateClosed || at.Counts().ConsecutiveFailures > 0 {
-			return
+			return false
 		}
 	}
-	b.trouble.Store(false)
+	return b.trouble.CompareAndSwap(true, false)
 }
 
 // outage tells whether err says that Redis is away, rather than that it does

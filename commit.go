@@ -27,6 +27,7 @@ type commit struct {
 	result     *stored        // what is stored now; nil if that is as before
 	cookie     cookieAction
 	over       bool // the session that base was has been logged out
+	dead       bool // the client's id was ended before, and no other took its place
 }
 
 // commit brings the pending changes to Redis and returns nil once they are
@@ -67,16 +68,9 @@ var errPanicked = errors.New("redsession: committing: a function of the caller's
 // returns nil if there is nothing to do, with the error of the commit that it
 // waited for: that one had the caller's changes.
 func (s *Session) begin(add func()) (*commit, error) {
-	var waited error
 	s.mu.Lock()
-	for s.saving != nil {
-		running := s.saving
-		s.mu.Unlock()
-		<-running.done // within RedisTimeout
-		waited = errors.Join(waited, running.err)
-		s.mu.Lock()
-	}
 	defer s.mu.Unlock()
+	waited := s.waitLocked()
 	if add != nil {
 		add()
 		waited = nil // none of those had it
@@ -99,7 +93,7 @@ func (s *Session) begin(add func()) (*commit, error) {
 	if s.base != nil {
 		s.base.rec.Fields() // decoded here, so that nobody changes the record from now on
 	}
-	c := &commit{changes: *p, s: s, m: s.m, sent: s.sent, due: due, fromMemory: s.memory, base: s.base, merged: s.stale, head: s.head, cookie: s.cookie}
+	c := &commit{changes: *p, s: s, m: s.m, sent: s.sent, dead: s.dead, due: due, fromMemory: s.memory, base: s.base, merged: s.stale, head: s.head, cookie: s.cookie}
 	if len(p.ops) > 0 || p.fresh || first {
 		c.fields = s.view()
 	}
@@ -109,6 +103,19 @@ func (s *Session) begin(add func()) (*commit, error) {
 	}
 	s.pending, s.saving = changes{}, &saving{done: make(chan struct{})}
 	return c, waited
+}
+
+// waitLocked waits, without the lock, for the commits under way, and returns their
+// errors.
+func (s *Session) waitLocked() (errs error) {
+	for s.saving != nil {
+		running := s.saving
+		s.mu.Unlock()
+		<-running.done // within RedisTimeout
+		errs = errors.Join(errs, running.err)
+		s.mu.Lock()
+	}
+	return errs
 }
 
 // forbidden tells why the pending changes must not even be tried.
@@ -325,11 +332,10 @@ func (c *commit) rebase(current string, try int) error {
 			return c.s.gone()
 		}
 		next.rec = c.base.rec
-		c.base = next
+		c.base, c.seen = next, 0 // that was of another id
 		if !c.sent {
 			c.cookie = cookieSet
 		}
-		c.seen = 0 // that was another id
 		if current, err = c.m.store.get(c.ctx, next.id); err != nil {
 			return unavailable(err)
 		}

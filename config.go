@@ -71,7 +71,8 @@ type Config struct {
 	// such as the password's hash or a counter. A session whose stamp differs from
 	// the one at login ends at its next request. It runs at Login and on every hit of
 	// a user's session and must be safe for concurrent use; an error answers
-	// ErrUnavailable and logs nobody out.
+	// ErrUnavailable and logs nobody out. RedisTimeout does not bound it: it should
+	// have a timeout of its own.
 	UserStamp func(ctx context.Context, user string) (string, error)
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit.
 	MaxPerUser int

@@ -46,6 +46,7 @@ const (
 	maxCookies    = 4                    // tried for each request; a real browser sends one
 	maxCookieAge  = 400 * 24 * time.Hour // what browsers cap at (RFC 6265bis 5.5)
 	maxCookieSize = 4096                 // name and value (RFC 6265bis 5.6)
+	maxAttribute  = 1024                 // of an attribute's value; more is ignored (RFC 6265bis 5.6)
 	sidLen        = 32
 	ticketLen     = sidLen + 4 + 8
 	maxUserAgent  = 160 // bytes kept; enough to tell the devices of one user apart
@@ -86,6 +87,7 @@ func (c Cookie) check() error {
 		"Name %q demands Secure, which InsecurePlainHTTP removes: leave Name empty for development", c.Name)
 	refuse(!strings.HasPrefix(c.Path, "/") || strings.ContainsFunc(c.Path, func(r rune) bool { return r < ' ' || r == ';' || r == 0x7f }),
 		`Path %q must begin with "/" and have no semicolon`, c.Path)
+	refuse(len(c.Path) > maxAttribute || len(c.Domain) > maxAttribute, "Path or Domain has more than %d bytes, and browsers ignore it then", maxAttribute)
 	refuse(c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).Valid() != nil, "Domain %q is no domain name", c.Domain)
 	switch c.SameSite {
 	case http.SameSiteLaxMode, http.SameSiteStrictMode:

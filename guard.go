@@ -81,7 +81,7 @@ func (s *Session) CSRFToken() string {
 	rand.Read(mask)
 	s.lock()
 	defer s.mu.Unlock()
-	if s.dead && !s.pending.fresh {
+	if s.dead && !s.pending.login {
 		rand.Read(masked) // belongs to no session, and is refused
 		return base64.RawURLEncoding.EncodeToString(b[:])
 	}

@@ -137,28 +137,15 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 		with = a.bury(id, a.cfg.RotateGrace)
 	}
 	grave := a.grave(id)
-	if a.onEnd != nil {
-		a.onEnd(id)
-	}
+	a.tell(id)
 	found, err := a.store.end(ctx, id, with, grave, false)
 	switch {
 	case err != nil || found == "":
 		return nil, err
 	case found == vanished: // a session, as far as anybody knows: better told of twice than never
 		return new(record.Record), nil
-	}
-	if !record.IsTombstone(found) {
-		rec, err := a.open(entry{id: id, raw: found})
-		if err != nil || rec == nil {
-			return nil, nil // not to be believed, and gone
-		}
-		if a.onEnd != nil && rec.Origin != "" {
-			a.onEnd(rec.Origin)
-		}
-		if rec.User != "" {
-			_ = a.store.unlist(ctx, rec.User, id) // else whoever reads the index does it
-		}
-		return rec, nil
+	case !record.IsTombstone(found):
+		return a.taken(ctx, id, found), nil
 	}
 	_, next := record.Peek(found)
 	if next == "" {
@@ -173,4 +160,27 @@ func (a *Admin) endChain(ctx context.Context, id string, tombstone bool, hops in
 	}
 	_, err = a.store.end(ctx, id, with, grave, true)
 	return rec, err
+}
+
+// taken does what is left when found has been taken away from id, and returns the
+// record, nil if it is not to be believed.
+func (a *Admin) taken(ctx context.Context, id, found string) *record.Record {
+	rec, err := a.open(entry{id: id, raw: found})
+	if err != nil || rec == nil {
+		return nil
+	}
+	if rec.Origin != "" {
+		a.tell(rec.Origin)
+	}
+	if rec.User != "" {
+		_ = a.store.unlist(ctx, rec.User, id) // else whoever reads the index does it
+	}
+	return rec
+}
+
+// tell tells the memory of a Manager that a session ended.
+func (a *Admin) tell(id string) {
+	if a.onEnd != nil {
+		a.onEnd(id)
+	}
 }

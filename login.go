@@ -111,7 +111,10 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 
 // Logout ends the session, here and in Redis, and expires the client's cookie.
 // Nothing of it survives but flashes; what the handler sets after Logout
-// belongs to a new, anonymous session.
+// belongs to a new, anonymous session. Of a session that another request has just
+// ended, as when Logout is clicked twice, nothing is kept and no cookie is touched,
+// since the client may have logged in again: flashes are dropped, other values are
+// ErrGone.
 func (s *Session) Logout() {
 	s.lock()
 	defer s.mu.Unlock()
@@ -222,6 +225,10 @@ func (c *commit) logOut() error {
 	switch {
 	case c.err != nil:
 		return c.err
+	case c.dead && !c.login && len(withoutFlashes(c.fields)) > 0:
+		return c.s.gone()
+	case c.dead && !c.login:
+		return nil // its client may have logged in again since: no cookie
 	case c.sent && (known || c.login || len(c.fields) > 0):
 		return errCookieStays
 	case c.login:

@@ -33,7 +33,9 @@ type memory struct {
 	bytes     int // of known
 	postponed map[string]*postponed
 	held      int                  // bytes of postponed
-	recent    map[string]time.Time // sessions that ended lately
+	recent    map[string]time.Time // sessions that ended lately, and when
+	swept     time.Time            // when recent was last
+	away      time.Time            // since when Redis is; zero while it is there
 	flushing  bool
 	closed    bool
 	stop      context.CancelFunc
@@ -151,19 +153,35 @@ func (k *memory) ended(id string) {
 	k.rememberLocked(id)
 }
 
+// rememberLocked notes the first end of a session; to end it again tells nothing new.
 func (k *memory) rememberLocked(id string) {
-	if len(k.recent) >= maxEndings {
-		k.sweepLocked()
+	now := k.m.cfg.Now()
+	if len(k.recent) >= maxEndings && now.Sub(k.swept) >= time.Second {
+		k.sweepLocked(now)
 	}
-	if len(k.recent) < maxEndings {
-		k.recent[id] = k.m.cfg.Now()
+	if _, there := k.recent[id]; !there && len(k.recent) < maxEndings {
+		k.recent[id] = now
 	}
 }
 
-// sweepLocked forgets endings that no failover can undo any more.
-func (k *memory) sweepLocked() {
-	now := k.m.cfg.Now()
-	maps.DeleteFunc(k.recent, func(_ string, at time.Time) bool { return now.Sub(at) > endAgainFor })
+// sweepLocked forgets endings that neither a failover can undo any more nor what is
+// known for an outage. If these are too many, it forgets the latter.
+func (k *memory) sweepLocked(now time.Time) {
+	k.swept = now
+	for _, age := range []time.Duration{max(endAgainFor, k.m.cfg.OutageMaxStale), endAgainFor} {
+		if len(k.recent) >= maxEndings {
+			maps.DeleteFunc(k.recent, func(_ string, at time.Time) bool { return now.Sub(at) > age })
+		}
+	}
+}
+
+// outageBegan notes when Redis went away.
+func (k *memory) outageBegan() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.away.IsZero() {
+		k.away = k.m.cfg.Now()
+	}
 }
 
 // recall returns the last-known session of tk, if it may be served.

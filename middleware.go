@@ -68,6 +68,7 @@ func New(c Config) (*Manager, error) {
 	m.breakers = newBreakers(m.store.client, c.RedisTimeout, m.outageChanged)
 	m.store.guard = m.breakers
 	m.memory = newMemory(m)
+	m.breakers.onBlink = m.memory.endAgain
 	m.onEnd = m.memory.ended
 	m.streams.admin, m.streams.poll = a, streamPoll
 	ctx := m.bounded(context.Background())
@@ -166,11 +167,11 @@ func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
 		s.mu.Unlock()
 	}
 	m.emit(r.Context(), e)
+	w.Header().Set("Cache-Control", "no-store") // whatever answers: it is of this moment alone
 	m.cfg.ErrorHandler(w, r, err)
 }
 
 func answerError(w http.ResponseWriter, _ *http.Request, err error) {
-	w.Header().Set("Cache-Control", "no-store")
 	switch {
 	case errors.Is(err, ErrGone):
 		http.Error(w, "Your session has ended. Please load the page again.", http.StatusConflict)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -111,7 +110,8 @@ func (k *memory) flush(ctx context.Context, id string) error {
 }
 
 // flushOne does the next thing that is postponed in p, which is busy for it.
-func (k *memory) flushOne(ctx context.Context, id string, p *postponed) error {
+func (k *memory) flushOne(ctx context.Context, id string, p *postponed) (err error) {
+	defer k.release(p) // also if OnEvent panics
 	k.mu.Lock()
 	ended, attempt := p.ended, p.tries
 	var next []record.Op
@@ -119,7 +119,6 @@ func (k *memory) flushOne(ctx context.Context, id string, p *postponed) error {
 		next = p.batches[0].ops
 	}
 	k.mu.Unlock()
-	var err error
 	if ended {
 		bounded := k.m.bounded(ctx)
 		_, err = k.m.endSession(bounded, id, true)
@@ -130,15 +129,13 @@ func (k *memory) flushOne(ctx context.Context, id string, p *postponed) error {
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	close(p.busy)
-	p.busy = nil
-	if ended {
-		if err == nil {
-			delete(k.postponed, id)
-		}
+	switch {
+	case ended && err != nil:
 		return err
-	}
-	if len(p.batches) > 0 && next != nil { // else it has ended meanwhile
+	case ended:
+		delete(k.postponed, id)
+		return nil
+	case len(p.batches) > 0 && next != nil: // else it has ended meanwhile
 		if p.tries = attempt; errors.Is(err, ErrUnavailable) {
 			return err
 		}
@@ -149,6 +146,13 @@ func (k *memory) flushOne(ctx context.Context, id string, p *postponed) error {
 		delete(k.postponed, id)
 	}
 	return nil
+}
+
+func (k *memory) release(p *postponed) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	close(p.busy)
+	p.busy = nil
 }
 
 // replay writes a batch by the normal way, so that nothing comes back that has
@@ -188,12 +192,22 @@ func (t *tries) settle(rev, current string, swapped bool, err error) (bool, erro
 	return false, errLost
 }
 
-// endAgain ends once more what ended lately, since a failover may have lost
-// that. Ids are never used twice, so it hits nothing else.
+// endAgain ends once more what ended shortly before the outage, or the lost
+// connection, that has just ended, and since: a failover may have lost that. Ids are
+// never used twice, so it hits nothing else.
 func (k *memory) endAgain(ctx context.Context) {
 	k.mu.Lock()
-	k.sweepLocked()
-	ids := slices.Collect(maps.Keys(k.recent))
+	since := k.m.cfg.Now()
+	if !k.away.IsZero() {
+		since = k.away
+	}
+	since, k.away = since.Add(-endAgainFor), time.Time{}
+	var ids []string
+	for id, at := range k.recent {
+		if !at.Before(since) {
+			ids = append(ids, id)
+		}
+	}
 	k.mu.Unlock()
 	for _, id := range ids {
 		if ctx.Err() != nil {
@@ -256,6 +270,7 @@ var errNoRoom = errors.New("too much is postponed already")
 func (m *Manager) outageChanged(down bool, err error) {
 	ctx := m.breakers.ctx // ends with Close
 	if down {
+		m.memory.outageBegan()
 		m.emit(ctx, Event{Kind: EventOutageBegan, Err: err})
 		return
 	}
@@ -272,16 +287,7 @@ func (c *commit) postpone(reason error) error {
 		return reason
 	}
 	if c.logout {
-		// What old cookies stand for is not postponed: it would go on elsewhere.
-		if c.over || !m.memory.postponeEnd(c.base) || len(withoutFlashes(c.fields)) > 0 || c.s.hasOldCookie() {
-			return reason
-		}
-		m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr(), Reason: "kept in memory"})
-		c.over, c.fromMemory, c.result, c.cookie = true, false, nil, cookieExpire
-		if c.sent {
-			return errCookieStays
-		}
-		return nil
+		return c.postponeLogout(reason)
 	}
 	if len(c.ops) == 0 || maybeSent(reason) {
 		return reason
@@ -312,6 +318,20 @@ func (c *commit) postpone(reason error) error {
 			return nil
 		}
 	}
+}
+
+// postponeLogout blocks the session in this process, and ends it once Redis is back.
+func (c *commit) postponeLogout(reason error) error {
+	// What old cookies stand for is not postponed: it would go on elsewhere.
+	if c.over || !c.m.memory.postponeEnd(c.base) || len(withoutFlashes(c.fields)) > 0 || c.s.hasOldCookie() {
+		return reason
+	}
+	c.m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr(), Reason: "kept in memory"})
+	c.over, c.fromMemory, c.result, c.cookie = true, false, nil, cookieExpire
+	if c.sent {
+		return errCookieStays
+	}
+	return nil
 }
 
 func withoutFlashes(fields []record.Field) []record.Field {

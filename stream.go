@@ -18,6 +18,8 @@ const streamPoll = 2 * time.Second
 // server. Looking after it is no activity: a session that nothing else hits
 // ends after its idle timeout. The streams of a process share one round trip to
 // Redis every 2 seconds, for each 500 sessions. Without a stored session it is the request's context.
+// After a Login or a Rotate in the same request, call it once that is committed, by
+// Save or by the first byte.
 func (s *Session) Context() context.Context {
 	s.lock()
 	defer s.mu.Unlock()

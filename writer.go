@@ -94,13 +94,8 @@ func (w *responseWriter) begin() error {
 // then on a change that needs a cookie is ErrHeadersSent.
 func (s *Session) complete(h http.Header) error {
 	s.mu.Lock()
-	for s.saving != nil { // of a goroutine of the handler's; its cookie goes along
-		running := s.saving
-		s.mu.Unlock()
-		<-running.done
-		s.mu.Lock()
-	}
 	defer s.mu.Unlock()
+	_ = s.waitLocked() // for a goroutine of the handler's, which gets the error; its cookie goes along
 	s.sent = true
 	if s.read || s.cookie != cookieKeep || len(s.retired) > 0 {
 		addVary(h, "Cookie")
