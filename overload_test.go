@@ -16,12 +16,12 @@ func TestTooManyRequestsAreNoOutage(t *testing.T) {
 	srv := redistest.Start(t)
 	proxy := redistest.NewProxy(t, srv.Addr)
 	e := &env{url: "redis://" + proxy.Addr + "?pool_size=1", clock: newClock(), events: &eventLog{}}
-	m := e.manager(t, func(c *redsession.Config) { c.RedisTimeout = 100 * time.Millisecond })
+	m := e.manager(t, func(c *redsession.Config) { c.RedisTimeout = 500 * time.Millisecond })
 	const key = redsession.Key[int]("n")
 	b := newBrowser(t, serve(t, m, handlers{
 		"/set": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) { key.Set(s, 1) },
 	}))
-	proxy.Delay(30 * time.Millisecond)
+	proxy.Delay(120 * time.Millisecond)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	status := make(map[int]int)
