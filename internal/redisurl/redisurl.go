@@ -73,7 +73,7 @@ func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error)
 func parse(rawURL string) (u *url.URL, kind string, hosts []string, err error) {
 	rest, hosts := cutHosts(rawURL)
 	if u, err = url.Parse(rest); err != nil {
-		return nil, "", nil, errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
+		return nil, "", nil, errNoURL
 	}
 	if strings.Contains(u.RawQuery+u.Fragment, "@") || u.User == nil && strings.Contains(u.Path, "@") {
 		return nil, "", nil, errors.New("has an @ behind the host: percent-encode / ? # and @ of the password; " + urlExamples)
@@ -202,7 +202,7 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 	}
 	o, err := redis.ParseURL(plain.String())
 	if err != nil {
-		return nil, refused(err, plain)
+		return nil, refused(err, query)
 	}
 	// go-redis panics at sizes below 0 or beyond an int32, and makes room at once.
 	const most = 1 << 16
@@ -214,23 +214,35 @@ func urlOptions(u *url.URL, hosts []string, database string, query url.Values) (
 	return o, nil
 }
 
-// refused says what go-redis does not like about u, but shows neither u nor what is
-// no option's name, or has no value: where a "=" is missing or misplaced, that holds
-// the password.
-func refused(err error, u url.URL) error {
-	reason := strings.TrimPrefix(err.Error(), "redis: ")
-	if u.User != nil {
-		reason = strings.ReplaceAll(reason, u.String(), "it")
+// refused says what go-redis does not like. It shows no value, and of the options that
+// are unknown only what may be the name of one: where a "=" is missing or misplaced,
+// the name holds the password.
+func refused(err error, query url.Values) error {
+	if parse := (*url.Error)(nil); errors.As(err, &parse) {
+		return errNoURL
 	}
-	for name, values := range u.Query() {
-		if name != "" && (!optionName.MatchString(name) || strings.Join(values, "") == "") {
-			reason = strings.ReplaceAll(reason, name, "not of the form name=value")
+	reason := strings.TrimPrefix(err.Error(), "redis: ")
+	if !strings.HasPrefix(reason, "unexpected option") {
+		return fmt.Errorf("is refused (%s): %s", quoted.ReplaceAllString(reason, `"…"`), urlExamples)
+	}
+	var names []string
+	for name, values := range query {
+		if optionName.MatchString(name) && strings.Join(values, "") != "" && strings.Contains(reason, name) {
+			names = append(names, name)
 		}
 	}
-	return fmt.Errorf("is refused (%s): %s", reason, urlExamples)
+	slices.Sort(names)
+	if len(names) == 0 {
+		names = []string{"one that is not of the form name=value"}
+	}
+	return fmt.Errorf("has unknown options (%s): %s", strings.Join(names, ", "), urlExamples)
 }
 
-var optionName = regexp.MustCompile(`^[a-z_]+$`)
+var (
+	errNoURL   = errors.New("does not parse: percent-encode special characters of the password; " + urlExamples)
+	optionName = regexp.MustCompile(`^[a-z_]+$`)
+	quoted     = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+)
 
 func pop(query url.Values, name string) string {
 	v := query.Get(name)
