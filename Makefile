@@ -5,7 +5,9 @@ FUZZ ?= .
 SOAKTIME ?= 10m
 USERS ?= 1000
 
-.PHONY: ci test fuzz soak
+CHECKS ?= 5000
+
+.PHONY: ci test fuzz soak attack streams
 
 ci:
 	.ci/run
@@ -26,6 +28,14 @@ fuzz:
 		(cd "$$dir" && GOWORK=off go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 0 .) || failed="$$failed $$dir:$$name"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+# As many random histories and linearizability runs, and every crash point both before and after its command.
+attack:
+	cd attack && REDSESSION_ATTACK_THOROUGH=true go test -count=1 -timeout 0 -v -rapid.checks=$(CHECKS) . | grep -v '^ *=== '
+
+# What an idle stream costs, with 10,000 of them.
+streams:
+	REDSESSION_STREAMS=10000 go test -count=1 -run StreamsWait -v .
 
 # Mixed load at full speed under the race detector; see benchmarks/soak.
 soak:
