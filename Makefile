@@ -31,7 +31,7 @@ fuzz:
 
 # As many random histories and linearizability runs, and every crash point both before and after its command.
 attack:
-	cd attack && REDSESSION_ATTACK_THOROUGH=true go test -count=1 -timeout 0 -v -rapid.checks=$(CHECKS) . | grep -v '^ *=== '
+	cd attack && REDSESSION_ATTACK_THOROUGH=true go test -count=1 -timeout 0 -v -rapid.checks=$(CHECKS) .
 
 # What an idle stream costs, with 10,000 of them.
 streams:

@@ -77,9 +77,9 @@ func (k *memory) flushAll(ctx context.Context) {
 }
 
 // flush brings what is postponed for id to Redis, and waits for a flush that
-// is under way. It returns an error if something is still postponed. What it has
-// begun when ctx ends has RedisTimeout to itself: cut short, nobody could tell its
-// outcome.
+// is under way. It returns an error if something is still postponed. What is under
+// way when ctx ends goes on without it, as it has RedisTimeout to itself: cut short,
+// nobody could tell its outcome.
 func (k *memory) flush(ctx context.Context, id string) error {
 	for k.some.Load() {
 		if ctx.Err() != nil {
@@ -100,10 +100,21 @@ func (k *memory) flush(ctx context.Context, id string) error {
 			}
 			continue
 		}
+		if k.closed {
+			k.mu.Unlock()
+			return errDown
+		}
 		p.busy = make(chan struct{})
+		flushed := make(chan error, 1)
+		k.done.Go(func() { flushed <- k.flushOne(context.WithoutCancel(lasting(ctx)), id, p) })
 		k.mu.Unlock()
-		if err := k.flushOne(ctx, id, p); err != nil {
-			return err
+		select {
+		case err := <-flushed:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil

@@ -1,12 +1,17 @@
 package redsession_test
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/redistest"
 )
 
 // Redis takes one postponed change and then no more, as if it went away again.
@@ -61,5 +66,54 @@ func TestALoadDoesNotWaitForAllThatWasPostponed(t *testing.T) {
 	o.flushed(t)
 	if got := o.other.fork(o.st.cookie()).must().body; got != "alice n=100" {
 		t.Errorf("afterwards: got %q, want alice n=100", got)
+	}
+}
+
+// turnstile is a hook that keeps scripts waiting while it is closed, whatever their context says.
+type turnstile struct{ open atomic.Pointer[chan struct{}] }
+
+func (ts *turnstile) close() (open func()) {
+	held := make(chan struct{})
+	ts.open.Store(&held)
+	return sync.OnceFunc(func() { ts.open.Store(nil); close(held) })
+}
+
+func (ts *turnstile) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (ts *turnstile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+
+func (ts *turnstile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if held := ts.open.Load(); held != nil && strings.HasPrefix(cmd.Name(), "eval") {
+			<-*held
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestALoadDoesNotWaitForAReplayThatTakesLonger(t *testing.T) {
+	e := newMini(t)
+	p := redistest.NewProxy(t, strings.TrimPrefix(e.url, "redis://"))
+	client := redis.NewClient(&redis.Options{Addr: p.Addr, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { client.Close() })
+	var gate turnstile
+	client.AddHook(&gate)
+	m := e.manager(t, func(c *redsession.Config) {
+		c.URL, c.Client, c.RedisTimeout = "", client, 200*time.Millisecond
+	})
+	o := &outage{env: e, m: m, proxy: p, st: outageStage(t, m), other: newStage(t, e.manager(t))}
+	o.st.must("login:alice")
+	o.down(t)
+	o.st.must("add:n")
+	open := gate.close()
+	t.Cleanup(open) // before Close, which waits for the replay
+	o.up(t)
+	if got := outcome(o.st.do()); got != "200 degraded alice n=1" {
+		t.Errorf("while the replay is under way: got %q, want the session from memory", got)
+	}
+	open()
+	o.flushed(t)
+	if got := o.other.fork(o.st.cookie()).must().body; got != "alice n=1" {
+		t.Errorf("afterwards: got %q, want alice n=1", got)
 	}
 }
