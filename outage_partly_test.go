@@ -80,7 +80,9 @@ func (ts *turnstile) close() (open func()) {
 
 func (ts *turnstile) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (ts *turnstile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (ts *turnstile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 func (ts *turnstile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
