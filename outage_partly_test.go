@@ -96,7 +96,7 @@ func (ts *turnstile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func TestALoadDoesNotWaitForAReplayThatTakesLonger(t *testing.T) {
 	e := newMini(t)
 	p := redistest.NewProxy(t, strings.TrimPrefix(e.url, "redis://"))
-	client := redis.NewClient(&redis.Options{Addr: p.Addr, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: p.Addr, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	t.Cleanup(func() { client.Close() })
 	var gate turnstile
 	client.AddHook(&gate)

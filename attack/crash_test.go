@@ -135,7 +135,8 @@ func execute(t *testing.T, tk task) (d death) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childVar+"="+string(text))
+	// By default a program with the race detector waits for a second before it exits.
+	cmd.Env = append(os.Environ(), childVar+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	err = cmd.Run()

@@ -75,7 +75,7 @@ func TestProcess(t *testing.T) {
 func process(t *testing.T, url, dir string, more ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess$")
-	cmd.Env = append(os.Environ(), append(more, "IMPORTER_TEST_URL="+url, "IMPORTER_TEST_DIR="+dir)...)
+	cmd.Env = append(os.Environ(), append(more, "GORACE=atexit_sleep_ms=0", "IMPORTER_TEST_URL="+url, "IMPORTER_TEST_DIR="+dir)...)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
