@@ -2,7 +2,9 @@ package redsession
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +78,24 @@ type changeset struct {
 type tries struct {
 	wrote []string // their revisions
 	lost  bool     // one was sent, and its outcome could not be told
+}
+
+// errLost is a postponed change of which nobody can tell whether it was made.
+var errLost = errors.New("redsession: replaying: outcome of an earlier try unknown")
+
+// settle learns from an attempt to write rev, and tells whether an earlier one,
+// whose reply was lost, was the one that current came from.
+func (t *tries) settle(rev, current string, swapped bool, err error) (bool, error) {
+	earlier := t.lost
+	t.lost = t.lost || errors.Is(err, errUnsettled)
+	if err != nil || swapped || !earlier {
+		t.wrote = append(t.wrote, rev)
+		return swapped, err
+	}
+	if slices.Contains(t.wrote, record.Rev(current)) {
+		return true, nil
+	}
+	return false, errLost
 }
 
 func newMemory(m *Manager) *memory {

@@ -185,24 +185,6 @@ func (k *memory) replay(ctx context.Context, at *stored, ops []record.Op, attemp
 	return s.commit(ctx)
 }
 
-// errLost is a postponed change of which nobody can tell whether it was made.
-var errLost = errors.New("redsession: replaying: outcome of an earlier try unknown")
-
-// settle learns from an attempt to write rev, and tells whether an earlier one,
-// whose reply was lost, was the one that current came from.
-func (t *tries) settle(rev, current string, swapped bool, err error) (bool, error) {
-	earlier := t.lost
-	t.lost = t.lost || errors.Is(err, errUnsettled)
-	if err != nil || swapped || !earlier {
-		t.wrote = append(t.wrote, rev)
-		return swapped, err
-	}
-	if slices.Contains(t.wrote, record.Rev(current)) {
-		return true, nil
-	}
-	return false, errLost
-}
-
 // endAgain ends once more what ended shortly before the outage, or the lost
 // connection, that has just ended, and since: a failover may have lost that. Ids are
 // never used twice, so it hits nothing else.
