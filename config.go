@@ -102,7 +102,8 @@ type Config struct {
 	// Logger gets one line for each event; slog.Default() unless set.
 	Logger *slog.Logger
 	// OnEvent is called for each event, in the request's goroutine where there is
-	// one. It must be fast and safe for concurrent use.
+	// one. It must be fast and safe for concurrent use, and not panic: some events
+	// come from background work, where that ends the program.
 	OnEvent func(context.Context, Event)
 	// ErrorHandler answers a request whose session could not be loaded or
 	// committed. Find the reason with errors.Is; do not show err.Error() to the

@@ -1,6 +1,8 @@
 package redsession_test
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +50,33 @@ func TestWhatEndedShortlyBeforeALongOutageIsEndedAgain(t *testing.T) {
 	o.clock.add(10 * time.Minute)
 	o.up(t)
 	inTheEnd(t, "the second ending", func() bool { return record.IsTombstone(o.client.Get(t.Context(), key).Val()) })
+	if got := old.do().body; got != "" {
+		t.Errorf("got the session of %q, want an anonymous one", got)
+	}
+}
+
+// Redis comes back, and is away again before everything is ended once more.
+func TestWhatCouldNotBeEndedAgainIsTriedAfterTheNextOutage(t *testing.T) {
+	o := newOutage(t)
+	key, old := o.lost(t, func() { o.st.must("logout") })
+	o.clock.add(30 * time.Second)
+	o.down(t)
+	var refused atomic.Int32
+	o.proxy.Reply(func(args []string) (string, bool) {
+		if !strings.HasPrefix(args[0], "EVAL") {
+			return "", false
+		}
+		refused.Add(1)
+		return "-LOADING Redis is loading the dataset in memory\r\n", true
+	})
+	o.up(t)
+	inTheEnd(t, "an ending to be refused", func() bool { return refused.Load() > 0 })
+	o.clock.add(10 * time.Minute)
+	o.proxy.Reply(nil)
+	inTheEnd(t, "the second ending", func() bool {
+		_, _ = o.m.Sessions(t.Context(), "nobody")
+		return record.IsTombstone(o.client.Get(t.Context(), key).Val())
+	})
 	if got := old.do().body; got != "" {
 		t.Errorf("got the session of %q, want an anonymous one", got)
 	}

@@ -122,7 +122,6 @@ func (k *memory) flush(ctx context.Context, id string) error {
 
 // flushOne does the next thing that is postponed in p, which is busy for it.
 func (k *memory) flushOne(ctx context.Context, id string, p *postponed) (err error) {
-	defer k.release(p) // also if OnEvent panics
 	k.mu.Lock()
 	ended, attempt := p.ended, p.tries
 	var next []record.Op
@@ -140,6 +139,8 @@ func (k *memory) flushOne(ctx context.Context, id string, p *postponed) (err err
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	close(p.busy)
+	p.busy = nil
 	switch {
 	case ended && err != nil:
 		return err
@@ -157,13 +158,6 @@ func (k *memory) flushOne(ctx context.Context, id string, p *postponed) (err err
 		delete(k.postponed, id)
 	}
 	return nil
-}
-
-func (k *memory) release(p *postponed) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	close(p.busy)
-	p.busy = nil
 }
 
 // replay writes a batch by the normal way, so that nothing comes back that has
@@ -190,11 +184,11 @@ func (k *memory) replay(ctx context.Context, at *stored, ops []record.Op, attemp
 // never used twice, so it hits nothing else.
 func (k *memory) endAgain(ctx context.Context) {
 	k.mu.Lock()
-	since := k.m.cfg.Now()
-	if !k.away.IsZero() {
-		since = k.away
+	away, since := k.away, k.m.cfg.Now()
+	if !away.IsZero() {
+		since = away
 	}
-	since, k.away = since.Add(-endAgainFor), time.Time{}
+	since = since.Add(-endAgainFor)
 	var ids []string
 	for id, at := range k.recent {
 		if !at.Before(since) {
@@ -210,8 +204,13 @@ func (k *memory) endAgain(ctx context.Context) {
 		_, err := k.m.endSession(bounded, id, true)
 		bounded.end(false)
 		if err != nil {
-			return
+			return // Redis is away again, or still: what ended before it went stays to be done
 		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.away.Equal(away) {
+		k.away = time.Time{}
 	}
 }
 
