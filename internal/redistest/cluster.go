@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,12 +17,14 @@ const (
 	lastSlot  = 16383
 )
 
-// Cluster is a Redis Cluster of three primaries with one replica each. A primary that is gone for a second is replaced
-// by its replica.
+// Cluster is a Redis Cluster of three primaries. With replicas, a primary that is gone for a second is replaced by its
+// replica.
 type Cluster struct {
 	// Nodes are the three servers that are primaries at first, then their replicas in the same order.
 	Nodes []*Server
-	// Addrs are the addresses of all nodes.
+	// Proxies stand in front of Nodes, in the same order; none without StartProxiedCluster.
+	Proxies []*Proxy
+	// Addrs are the addresses that the nodes announce: of Proxies, or else their own.
 	Addrs []string
 	// URL names the first three nodes: redis+cluster://host:port,host:port,host:port.
 	URL string
@@ -28,23 +32,49 @@ type Cluster struct {
 	t testing.TB
 }
 
-// StartCluster starts a cluster and returns when every node sees it whole and every replica is in sync.
+// StartCluster starts a cluster with one replica of each primary, and returns when every node sees it whole and every
+// replica is in sync.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
 	for range 2 * primaries {
-		node := launch(t, func(port int) flavour {
-			return plain(t, port,
-				"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-				"--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0",
-				"--repl-diskless-sync-delay", "0")
-		})
+		node := launch(t, func(port int) flavour { return clustered(t, port) })
 		c.Nodes = append(c.Nodes, node)
 		c.Addrs = append(c.Addrs, node.Addr)
 	}
-	c.URL = "redis+cluster://" + strings.Join(c.Addrs[:primaries], ",")
 	c.join()
 	return c
+}
+
+// StartProxiedCluster starts a cluster without replicas whose nodes announce the addresses of proxies, so that all that
+// clients send passes them. It returns when every node sees the cluster whole.
+func StartProxiedCluster(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	for range primaries {
+		var proxy *Proxy
+		node := launch(t, func(port int) flavour {
+			proxy = NewProxy(t, loopback(port))
+			_, announced, _ := strings.Cut(proxy.Addr, ":")
+			return clustered(t, port, "--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", announced,
+				"--cluster-announce-bus-port", fmt.Sprint(port+busPortDistance))
+		})
+		c.Nodes = append(c.Nodes, node)
+		c.Proxies = append(c.Proxies, proxy)
+		c.Addrs = append(c.Addrs, proxy.Addr)
+	}
+	c.join()
+	return c
+}
+
+func clustered(t testing.TB, port int, args ...string) flavour {
+	t.Helper()
+	own := []string{
+		"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+		"--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0",
+		"--repl-diskless-sync-delay", "0",
+	}
+	return plain(t, port, append(own, args...)...)
 }
 
 // Client returns a new client with go-redis's default options; the end of the test closes it.
@@ -66,11 +96,27 @@ func (c *Cluster) PrimaryOf(key string) *Server {
 		if err != nil {
 			return err
 		}
-		primary, err = serverAt(c.Nodes, addr)
-		return err
+		i := slices.Index(c.Addrs, addr)
+		if i < 0 {
+			i = slices.IndexFunc(c.Nodes, func(s *Server) bool { return s.Addr == addr })
+		}
+		if i < 0 {
+			return fmt.Errorf("%s is no node of the cluster", addr)
+		}
+		primary = c.Nodes[i]
+		return nil
 	})
 	return primary
 }
+
+// ProxyOf returns the proxy in front of PrimaryOf.
+func (c *Cluster) ProxyOf(key string) *Proxy {
+	c.t.Helper()
+	return c.Proxies[slices.Index(c.Nodes, c.PrimaryOf(key))]
+}
+
+// Waves is the package's Waves for all Proxies.
+func (c *Cluster) Waves(do func()) []Wave { return Waves(do, c.Proxies...) }
 
 // ownerOf returns the address to which the node redirects, or its own.
 func ownerOf(ctx context.Context, node *redis.Client, key string) (string, error) {
@@ -84,6 +130,7 @@ func ownerOf(ctx context.Context, node *redis.Client, key string) (string, error
 // join does what redis-cli --cluster create does, without its pauses.
 func (c *Cluster) join() {
 	c.t.Helper()
+	c.URL = "redis+cluster://" + strings.Join(c.Addrs[:primaries], ",")
 	ctx := c.t.Context()
 	admins := make([]*redis.Client, len(c.Nodes))
 	for i, node := range c.Nodes {
@@ -94,8 +141,7 @@ func (c *Cluster) join() {
 			first, last := i*(lastSlot+1)/primaries, (i+1)*(lastSlot+1)/primaries-1
 			c.must(admins[i].ClusterAddSlotsRange(ctx, first, last).Err())
 		}
-		host, port, _ := strings.Cut(node.Addr, ":")
-		c.must(admins[0].ClusterMeet(ctx, host, port).Err())
+		c.must(c.meet(ctx, admins[0], i))
 	}
 	for i, replica := range admins[primaries:] {
 		primary, err := admins[i].ClusterMyID(ctx).Result()
@@ -103,11 +149,22 @@ func (c *Cluster) join() {
 		await(c.t, "a replica to know its primary", func() error { return replica.ClusterReplicate(ctx, primary).Err() })
 	}
 	for i, admin := range admins {
-		await(c.t, "the cluster to form", func() error { return whole(ctx, admin) })
+		await(c.t, "the cluster to form", func() error { return c.whole(ctx, admin) })
 		if i >= primaries {
 			awaitSync(c.t, admin)
 		}
 	}
+}
+
+// meet introduces the ith node to admin's: where clients find it, and its own bus.
+func (c *Cluster) meet(ctx context.Context, admin *redis.Client, i int) error {
+	host, announced, _ := strings.Cut(c.Addrs[i], ":")
+	_, own, _ := strings.Cut(c.Nodes[i].Addr, ":")
+	port, err := strconv.Atoi(own)
+	if err != nil {
+		return err
+	}
+	return admin.Do(ctx, "cluster", "meet", host, announced, port+busPortDistance).Err()
 }
 
 func (c *Cluster) must(err error) {
@@ -118,7 +175,7 @@ func (c *Cluster) must(err error) {
 }
 
 // whole returns an error that says what the node still misses.
-func whole(ctx context.Context, node *redis.Client) error {
+func (c *Cluster) whole(ctx context.Context, node *redis.Client) error {
 	info, err := node.ClusterInfo(ctx).Result()
 	if err != nil {
 		return err
@@ -130,7 +187,8 @@ func whole(ctx context.Context, node *redis.Client) error {
 	if err != nil {
 		return err
 	}
-	if strings.Count(nodes, "slave ") != primaries || strings.Count(nodes, "\n") != 2*primaries || strings.Contains(nodes, "fail") {
+	n := len(c.Nodes)
+	if strings.Count(nodes, "slave ") != n-primaries || strings.Count(nodes, "\n") != n || strings.Contains(nodes, "fail") {
 		return fmt.Errorf("a node does not see all others: %s", nodes)
 	}
 	return nil

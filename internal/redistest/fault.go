@@ -21,7 +21,7 @@ type fate struct {
 }
 
 func (f faults) judge(c command) fate {
-	passed := fate{counted: !c.isHandshake() && !c.isPing(), limit: -1}
+	passed := fate{counted: !c.isHandshake() && !c.isUpkeep(), limit: -1}
 	if c.isHandshake() {
 		return passed
 	}

@@ -26,6 +26,7 @@ type link struct {
 	stream bool       // replies are not matched any more
 	lossy  bool       // something was swallowed, nothing passes any more
 	out    []byte     // for the client
+	counts bool       // out, or the end, answers something that counts
 	ending bool       // the client gets out and nothing after it
 }
 
@@ -216,7 +217,9 @@ func (l *link) expect(fates []fate, passed [][]string) bool {
 	if l.ending {
 		return false
 	}
-	l.proxy.record(passed, anyCounted(fates) && !anyCounted(l.fates))
+	if anyCounted(fates) {
+		l.proxy.record(passed, !anyCounted(l.fates))
+	}
 	if !l.stream {
 		l.fates = append(l.fates, fates...)
 		l.answerLocked()
@@ -233,6 +236,7 @@ func anyCounted(fates []fate) bool {
 func (l *link) answerLocked() {
 	for len(l.fates) > 0 && l.fates[0].answered && !l.ending {
 		l.out = append(l.out, l.fates[0].answer...)
+		l.counts = l.counts || l.fates[0].counted
 		l.ending = l.fates[0].last
 		l.fates = l.fates[1:]
 	}
@@ -271,6 +275,7 @@ func (l *link) pass(reply []byte) {
 		reply = reply[:min(f.limit, len(reply))]
 	}
 	l.out = append(l.out, reply...)
+	l.counts = l.counts || f.counted
 	l.ending = f.last
 	l.answerLocked()
 }
@@ -291,8 +296,13 @@ func (l *link) deliver() {
 		for len(l.out) == 0 && !l.ending {
 			l.wake.Wait()
 		}
+		if l.counts {
+			l.mu.Unlock()
+			l.proxy.watching().hold(l.aborted)
+			l.mu.Lock()
+		}
 		out, ending, server := l.out, l.ending, l.server
-		l.out = nil
+		l.out, l.counts = nil, false
 		l.mu.Unlock()
 		if _, err := l.client.Write(out); err != nil || ending {
 			_ = l.client.CloseWrite()

@@ -33,6 +33,7 @@ type Proxy struct {
 	faults     faults
 	commands   [][]string
 	roundTrips int
+	waves      *waves // nil unless they are counted
 }
 
 // NewProxy starts a proxy to the Redis at target, a host:port or the path of a unix socket. It ends with the test.
@@ -107,7 +108,7 @@ func (p *Proxy) Refuse(on bool) {
 }
 
 // Commands returns what was forwarded to Redis since the last Reset, the names in upper case, without HELLO, AUTH,
-// SELECT, CLIENT and PING.
+// SELECT, CLIENT and PING, and without CLUSTER and COMMAND, with which a client learns who stores what.
 func (p *Proxy) Commands() [][]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +116,8 @@ func (p *Proxy) Commands() [][]string {
 }
 
 // RoundTrips returns how many batches clients sent since the last Reset. What is sent on a connection while one of its
-// replies is outstanding belongs to the same batch. Commands that Commands leaves out do not count.
+// replies is outstanding belongs to the same batch; what is sent on two connections at once is two, and so are two
+// nodes of a cluster, each behind a proxy: see Waves. Commands that Commands leaves out do not count.
 func (p *Proxy) RoundTrips() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,6 +206,7 @@ func (p *Proxy) openLinks() []*link {
 	return slices.Collect(maps.Keys(p.open))
 }
 
+// record notes what a client sent, of which the commands in passed are forwarded.
 func (p *Proxy) record(passed [][]string, newRoundTrip bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,4 +214,17 @@ func (p *Proxy) record(passed [][]string, newRoundTrip bool) {
 	if newRoundTrip {
 		p.roundTrips++
 	}
+	p.waves.sent(passed)
+}
+
+func (p *Proxy) watch(w *waves) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waves = w
+}
+
+func (p *Proxy) watching() *waves {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waves
 }

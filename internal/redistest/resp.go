@@ -22,7 +22,14 @@ func (c command) isHandshake() bool {
 	return false
 }
 
-func (c command) isPing() bool { return c.args[0] == "PING" }
+// isUpkeep tells the commands that a client sends by itself at times.
+func (c command) isUpkeep() bool {
+	switch c.args[0] {
+	case "PING", "CLUSTER", "COMMAND":
+		return true
+	}
+	return false
+}
 
 // isStream tells the commands after which replies no longer match requests one to one.
 func (c command) isStream() bool {
