@@ -1,0 +1,108 @@
+// Package jsonvalue encodes the values of a session as JSON, and decodes them, with a
+// short way for what sessions hold most.
+package jsonvalue
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrNotUTF8 is a string that encoding/json would silently change.
+var ErrNotUTF8 = errors.New("a string is not valid UTF-8")
+
+// Encode is json.Marshal without its escaping for HTML, which would only make the record
+// longer. It refuses strings, keys of maps among them, that are not valid UTF-8, as they
+// would not come back as they were.
+func Encode(v any) (string, error) {
+	switch v := v.(type) {
+	case int:
+		return strconv.Itoa(v), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(b.String(), "\n")
+	// encoding/json writes this escape in the place of a byte that is not UTF-8, and so does
+	// who makes JSON by themselves and means it.
+	if strings.Contains(text, `\ufffd`) && invalid(reflect.ValueOf(v), 0) {
+		return "", ErrNotUTF8
+	}
+	return text, nil
+}
+
+const maxDepth = 1000 // that of encoding/json; what is deeper did not encode
+
+// invalid tells whether v holds a string that is not valid UTF-8 where encoding/json
+// finds it.
+func invalid(v reflect.Value, depth int) bool {
+	if depth > maxDepth {
+		return false
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return !utf8.ValidString(v.String())
+	case reflect.Pointer, reflect.Interface:
+		return !v.IsNil() && invalid(v.Elem(), depth+1)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if invalid(v.Field(i), depth+1) {
+				return true
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if invalid(v.Index(i), depth+1) {
+				return true
+			}
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			if invalid(it.Key(), depth+1) || invalid(it.Value(), depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Decode is json.Unmarshal with a short way for what sessions hold most.
+func Decode[T any](raw string) (T, error) {
+	var v T
+	if decodePlain(raw, &v) {
+		return v, nil
+	}
+	return decodeJSON[T](raw)
+}
+
+// decodeJSON has a value of its own, as this one lands on the heap.
+func decodeJSON[T any](raw string) (v T, err error) {
+	err = json.Unmarshal([]byte(raw), &v)
+	return v, err
+}
+
+// decodePlain decodes strings without escapes and integers into v.
+func decodePlain(raw string, v any) bool {
+	switch v := v.(type) {
+	case *string:
+		if len(raw) < 2 || raw[0] != '"' || strings.IndexByte(raw, '\\') >= 0 {
+			return false
+		}
+		*v = raw[1 : len(raw)-1]
+		return true
+	case *int:
+		n, err := strconv.Atoi(raw)
+		*v = n
+		return err == nil
+	}
+	return false
+}
