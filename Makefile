@@ -35,7 +35,7 @@ attack:
 
 # What an idle stream costs, with 10,000 of them.
 streams:
-	REDSESSION_STREAMS=10000 go test -count=1 -run StreamsWait -v .
+	REDSESSION_STREAMS=10000 go test -count=1 -run StreamsWait -v ./suite/streams
 
 # Mixed load at full speed under the race detector; see benchmarks/soak.
 soak:

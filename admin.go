@@ -1,263 +1,350 @@
 package redsession
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"sync/atomic"
+	"time"
 
-	"github.com/redis/go-redis/v9"
-
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
-	"github.com/redsession/redsession/internal/redisurl"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // Admin lists and ends sessions. It is safe for concurrent use. Its calls run
 // under the caller's context; when Redis does not answer they return an error
-// that is ErrUnavailable.
-type Admin struct {
-	cfg   Config
-	ring  record.Ring // empty without secrets: then nothing that Redis says is checked
-	store *store
-	own   redis.UniversalClient // closed by us; nil if the client is the caller's
-	count counters
-	onEnd func(id string) // called for each session that ends; may be nil
-}
+// that is ErrUnavailable. Those of a Manager wait while an outage is young, for
+// Config.OutageWait at most, and within a request no longer than that may wait.
+type Admin struct{ *core }
 
 // NewAdmin returns the administration alone, for an operator's tool. It needs
 // no Secrets; with them, records that do not verify are left out of lists.
 func NewAdmin(c Config) (*Admin, error) {
 	c = c.withDefaults()
-	return newAdmin(c, errors.Join(c.checkConnection(), c.checkTimes(), c.checkLimits()))
-}
-
-// newAdmin finishes what a Config with these mistakes describes.
-func newAdmin(c Config, mistakes error) (*Admin, error) {
-	a := &Admin{cfg: c}
-	client := c.Client
-	if c.URL != "" && client == nil {
-		var err error
-		if client, err = redisurl.Client(c.URL, c.RedisTimeout); err != nil {
-			mistakes = errors.Join(mistakes, fmt.Errorf("Config.URL: %w", err))
-		}
-		a.own = client
+	k, err := newCore(c, errors.Join(c.checkConnection(), c.checkTimes(), c.checkLimits()))
+	if err != nil {
+		return nil, err
 	}
-	if mistakes != nil {
-		_ = a.Close() // nothing was sent yet
-		return nil, fmt.Errorf("redsession: %w", mistakes)
-	}
-	var err error
-	if a.ring, err = record.NewRing(c.Secrets); err != nil {
-		return nil, errors.Join(fmt.Errorf("redsession: deriving keys: %w", err), a.Close())
-	}
-	_, cluster := client.(*redis.ClusterClient) // keeps the slot in the command
-	a.store = &store{client: client, prefix: c.Prefix, heedless: !redisurl.HeedsContext(client), reuse: a.own != nil && !cluster}
-	a.store.loads.run = a.store.loadTogether
-	return a, nil
+	k.openStore()
+	return &Admin{k}, nil
 }
 
 // Close ends the connections that the Admin opened itself.
 func (a *Admin) Close() error {
-	if a.own == nil {
-		return nil
-	}
-	return a.own.Close()
+	a.store.Close()
+	return a.closeClient()
 }
 
 // errBadID tells of an id that no session can have.
-var errBadID = fmt.Errorf("redsession: no session id: want %d characters of base64url, as ID, Info and lists show them", idLen)
+var errBadID = fmt.Errorf("redsession: no session id: want %d characters of base64url, as ID, Info and lists show them", keyspace.IDLen)
 
 // Revoke ends the session with this public id, and what a rotation has made of
 // it meanwhile. It returns nil for an unknown id, and an error for what is no id.
 func (a *Admin) Revoke(ctx context.Context, id string) error {
-	if !isID(id) {
+	if !keyspace.IsID(id) {
 		return errBadID
 	}
-	_, err := a.revoke(ctx, id, "revoked")
+	_, err := a.revoke(a.patient(ctx), id, "revoked")
 	return err
 }
 
 // revoke ends a session by id and tells whether one lived there.
-func (a *Admin) revoke(ctx context.Context, id, reason string) (bool, error) {
-	rec, err := a.endSession(ctx, id, false)
+func (k *core) revoke(ctx context.Context, id, reason string) (bool, error) {
+	rec, err := k.end(ctx, id, false)
 	if err != nil {
 		return false, fmt.Errorf("redsession: revoking session: %w: %w", ErrUnavailable, err)
 	}
 	if rec == nil {
 		return false, nil
 	}
-	a.emit(ctx, Event{Kind: EventRevoked, ID: id, UserID: rec.User, Reason: reason})
+	k.emit(ctx, Event{Kind: EventRevoked, ID: id, UserID: rec.User, Reason: reason})
 	return true, nil
 }
 
 // RevokeOf ends a session if it is user's, so that a user can be offered to end
 // their own. It tells whether it was, and still lived.
 func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
-	if !isID(id) || user == "" {
+	if !keyspace.IsID(id) || user == "" {
 		return false, nil
 	}
+	ctx = a.patient(ctx)
 	for at, hop := id, 0; hop < maxEndHops; hop++ {
-		found, err := a.store.entries(ctx, []string{at})
+		v, err := a.store.Get(ctx, at)
 		if err != nil {
 			return false, fmt.Errorf("redsession: revoking session: %w: %w", ErrUnavailable, err)
 		}
-		rec, err := a.open(found[0])
-		switch _, next := record.Peek(found[0].raw); {
-		case rec != nil && err == nil:
+		rec, err := a.open(at, v)
+		switch {
+		case err != nil:
+			return false, nil
+		case rec != nil:
 			if rec.User != user {
 				return false, nil
 			}
 			return a.revoke(ctx, id, "revoked by its user")
-		case err == nil && next != "":
-			at = next
-		default:
+		}
+		if at = v.Head().Leads(); at == "" {
 			return false, nil
 		}
 	}
 	return false, nil
 }
 
+// markLife is how long a revocation of all that a user has is remembered: longer than any
+// login takes whose password was checked before. While old sessions of another package
+// may be taken over, it is AbsoluteTimeout.
+const markLife = 15 * time.Minute
+
 // RevokeUser ends all sessions of user and returns how many. A session that is
-// just rotating does not escape. A login whose password was checked before may
-// still finish after it: Config.UserStamp closes that.
+// just rotating does not escape, nor a login or a promotion whose password was checked
+// before, by the clocks of the servers: it is ErrGone. Called with the context of a request
+// of a Manager, a Login after it in the same request stands. Sessions that lie in an old
+// package's store alone are not user's yet, and stay. It costs three round trips for up to
+// 128 sessions.
 func (a *Admin) RevokeUser(ctx context.Context, user string) (int, error) {
-	return a.revokeWhere(ctx, user, "all of the user's", func(string, *record.Record) bool { return true })
+	life := markLife
+	if len(a.cfg.Adopt) > 0 || a.breaker == nil { // an operator's tool cannot know what the servers take over
+		life = max(life, a.cfg.AbsoluteTimeout)
+	}
+	ctx = a.patient(ctx)
+	entries, err := a.markRevoked(ctx, &store.Mark{User: user, At: a.cfg.Now().UnixMicro(), Life: life})
+	if err != nil {
+		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+	}
+	n, err := a.revokeListed(ctx, user, entries, "all of the user's", func(string, *record.Record) bool { return true })
+	if s, ok := ctx.Value(a.core).(*Session); ok && err == nil {
+		s.mu.Lock()
+		s.loadedAt = a.cfg.Now().UnixMicro() + 1
+		s.mu.Unlock()
+	}
+	return n, err
 }
 
-// revokeWhere ends those sessions of user that match, until none is left.
-func (a *Admin) revokeWhere(ctx context.Context, user, reason string, match func(id string, rec *record.Record) bool) (int, error) {
+// markRevoked performs mark, which it may do twice, and returns the first page of the
+// user's index.
+func (k *core) markRevoked(ctx context.Context, mark *store.Mark) (entries []store.Indexed, err error) {
+	for try := 0; ; try++ {
+		if entries, err = k.store.MarkRevoked(ctx, mark); err == nil {
+			return entries, nil
+		}
+		if !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
+			return nil, err
+		}
+	}
+}
+
+// revokeListed ends those sessions in user's index that match, from the first page that
+// was read on, until none is left.
+func (k *core) revokeListed(ctx context.Context, user string, entries []store.Indexed, reason string, match func(id string, rec *record.Record) bool) (int, error) {
 	ended := make(map[string]bool) // by the first id: a session that is just rotating has two
+	kept := make(map[string]bool)
 	for {
-		ids, err := a.store.listed(ctx, user, 0)
-		if err != nil {
-			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-		}
-		found, err := a.store.entries(ctx, ids)
-		if err != nil {
-			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-		}
-		var done []string
-		for _, e := range found {
-			rec, err := a.open(e)
-			switch {
-			case err == nil && rec == nil: // gone, or rotated: what it became has its own entry
-			case err == nil && (rec.User != user || !match(e.id, rec)):
-				continue
-			default:
-				lived, err := a.revoke(ctx, e.id, reason)
-				if err != nil {
-					return len(ended), err
-				}
-				if lived {
-					ended[origin(e.id, rec)] = true
-				}
-			}
-			done = append(done, e.id)
-		}
-		if len(done) == 0 {
+		entries = slices.DeleteFunc(entries, func(e store.Indexed) bool { return kept[e.ID] })
+		if len(entries) == 0 {
 			return len(ended), nil
 		}
-		if err := a.store.unlist(ctx, user, done...); err != nil {
+		rest, err := k.revokePage(ctx, user, entries, reason, match, ended, kept)
+		if err != nil {
 			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+		}
+		if entries = rest; len(rest) == store.Page && len(kept) > 0 { // those that are kept may fill the first page
+			if entries, err = k.store.Index(ctx, user, len(kept), store.Page); err != nil {
+				return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			}
 		}
 	}
 }
 
-// origin is the id that a session had when it was created or logged in to. Timed
-// rotation keeps it, login and logout do not.
-func origin(id string, rec *record.Record) string {
-	if rec == nil {
-		return id
+// revokePage ends what matches of a page of user's index, takes its entries out, and
+// returns what is left there.
+func (k *core) revokePage(ctx context.Context, user string, entries []store.Indexed, reason string, match func(string, *record.Record) bool, ended, kept map[string]bool) ([]store.Indexed, error) {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
 	}
-	return cmp.Or(rec.Origin, id)
+	found, err := k.store.Entries(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var ends []*store.End
+	lived := make(map[string]*record.Record)
+	for i, e := range found {
+		rec, err := k.open(e.ID, e.Value)
+		end := &store.End{ID: e.ID, HeadOnly: true}
+		if e.Head().Kind == record.Imported {
+			end.Grave = k.grave(e.ID)
+		}
+		switch {
+		case err == nil && rec != nil && rec.User == user && !match(e.ID, rec):
+			kept[e.ID] = true
+			continue
+		case err == nil && rec != nil && rec.User == user:
+			lived[e.ID] = rec
+		case e.Absent() && k.store.Apart() && k.young(entries[i].Score): // a login under way may be about to store a record there
+			end.With, end.Bury = k.tombstone(e.ID, tombstoneOfEntry), true
+		case e.Head().Leads() != "":
+			rec, err := k.endRotated(ctx, e.ID, user, match, kept)
+			if err != nil {
+				return nil, err
+			}
+			if rec != nil {
+				ended[origin(e.ID, rec)] = true
+				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+			}
+			if kept[e.ID] {
+				continue
+			}
+		}
+		ends = append(ends, end)
+	}
+	return k.endPage(ctx, user, ends, lived, reason, ended)
+}
+
+// tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
+const tombstoneOfEntry = 10 * time.Minute
+
+// endRotated ends what the rotated session at id has become, if it matches, and returns
+// the record that lived.
+func (k *core) endRotated(ctx context.Context, id, user string, match func(string, *record.Record) bool, kept map[string]bool) (*record.Record, error) {
+	for at, hop := id, 0; hop < maxEndHops; hop++ {
+		v, err := k.store.Get(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		if rec, err := k.open(at, v); err == nil && rec != nil {
+			if rec.User == user && !match(at, rec) {
+				kept[id] = true
+				return nil, nil
+			}
+			break
+		}
+		if at = v.Head().Leads(); at == "" {
+			break
+		}
+	}
+	return k.end(ctx, id, false)
+}
+
+// endPage performs ends, and counts and tells of those of lived that were still there. A
+// reply that was lost counts: better told of twice than never.
+func (k *core) endPage(ctx context.Context, user string, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
+	lost := false
+	for try := 0; ; try++ {
+		if rest, err = k.store.EndAll(ctx, ends, user); err == nil {
+			break
+		}
+		if lost = true; !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
+			return nil, err
+		}
+	}
+	for _, e := range ends {
+		rec := lived[e.ID]
+		switch {
+		case rec == nil:
+		case e.Found.Head().Kind.Live() || lost && e.Found.Absent():
+			k.tellEnded(e.ID, origin(e.ID, rec))
+			ended[origin(e.ID, rec)] = true
+			k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+		case e.Found.Head().Leads() != "": // rotated since it was read
+			rec, err := k.end(ctx, e.ID, false)
+			if err != nil {
+				return nil, err
+			}
+			if rec != nil {
+				ended[origin(e.ID, rec)] = true
+				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+			}
+		}
+	}
+	return rest, nil
 }
 
 // RevokeAll ends every session under the prefix that was created before it
 // began and returns how many. It repeats its pass until it finds none, so that a
-// session rotating meanwhile does not escape.
+// session rotating meanwhile does not escape. What this package did not write stays;
+// an event "refused" tells how many keys that are.
 func (a *Admin) RevokeAll(ctx context.Context) (n int, err error) {
 	began := a.cfg.Now().Unix()
+	ctx = a.patient(ctx)
 	for {
-		pass := 0
-		var failed error
-		err := a.store.scan(ctx, func(ids []string) bool {
-			var ended int
-			ended, failed = a.revokeBefore(ctx, ids, began)
-			pass += ended
-			return failed == nil
+		pass := passed{}
+		err := a.store.Scan(ctx, func(ids []string) error {
+			for ids := range slices.Chunk(ids, store.Page) {
+				if err := a.revokeBefore(ctx, ids, began, &pass); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
-		n += pass
-		if err = errors.Join(err, failed); err != nil {
+		n += int(pass.ended.Load())
+		if err == nil && pass.ended.Load() == 0 && pass.tooFar.Load() > 0 {
+			err = errTooFar
+		}
+		if err != nil {
 			return n, fmt.Errorf("redsession: revoking all sessions: %w: %w", ErrUnavailable, err)
 		}
-		if pass == 0 {
+		if pass.ended.Load() == 0 {
+			if pass.foreign > 0 {
+				a.emit(ctx, Event{Kind: EventRefused, Reason: fmt.Sprintf("%d keys under the prefix are not of this package, and stay", pass.foreign)})
+			}
 			return n, nil
 		}
 	}
 }
 
-// revokeBefore ends those of ids that were created by then, and what rotations
-// have made of them since they were found.
-func (a *Admin) revokeBefore(ctx context.Context, ids []string, then int64) (int, error) {
-	var ended atomic.Int64
-	var mu sync.Mutex // guards failed
-	var failed error
-	for hop := 0; len(ids) > 0 && hop < maxHops; hop++ {
-		found, err := a.store.entries(ctx, ids)
-		if err != nil {
-			return int(ended.Load()), err
-		}
-		ids = nil
-		var todo []string
-		for _, e := range found {
-			rec, err := a.open(e)
-			if e.raw == "" || err == nil && rec != nil && rec.Created > then {
-				continue
-			}
-			if err == nil && rec == nil {
-				if _, next := record.Peek(e.raw); next != "" {
-					ids = append(ids, next)
-				}
-				continue
-			}
-			todo = append(todo, e.id)
-		}
-		together(todo, func(id string) {
-			lived, err := a.revoke(ctx, id, "everybody's")
-			if lived {
-				ended.Add(1)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			failed = cmp.Or(failed, err)
-		})
-		if failed != nil {
-			break
-		}
-	}
-	return int(ended.Load()), failed
+// passed is what one pass over all keys came to.
+type passed struct {
+	foreign       int
+	ended, tooFar atomic.Int64 // tooFar counts tombstones from which nothing living was reached
 }
 
-// atOnce is how many sessions are ended or flushed at once: one after the other
-// each would wait for a round trip, and for Redis's disk if that is slow.
-const atOnce = 16
+// revokeBefore ends those of ids, a page, that were created by then, and what rotations
+// have made of them since they were found. It counts what is not of this package. What
+// lies too many rotations ahead is found by itself.
+func (k *core) revokeBefore(ctx context.Context, ids []string, then int64, pass *passed) error {
+	found, err := k.store.Entries(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var todo []string
+	for _, e := range found {
+		rec, err := k.open(e.ID, e.Value)
+		switch head := e.Head(); {
+		case e.Absent():
+		case !e.Ours():
+			pass.foreign++
+		case head.Kind.Live() && (err != nil || rec.Created <= then), head.Leads() != "" && k.leadsToOld(ctx, head.Next, then):
+			todo = append(todo, e.ID)
+		}
+	}
+	return forEachInParallel(todo, func(id string) error {
+		lived, err := k.revoke(ctx, id, "everybody's")
+		if errors.Is(err, errTooFar) {
+			pass.tooFar.Add(1)
+			return nil
+		}
+		if lived {
+			pass.ended.Add(1)
+		}
+		return err
+	})
+}
 
-// together calls fn for all of ids, for some at once.
-func together(ids []string, fn func(id string)) {
-	queue := make(chan string)
-	var workers sync.WaitGroup
-	for range min(atOnce, len(ids)) {
-		workers.Go(func() {
-			for id := range queue {
-				fn(id)
-			}
-		})
+// leadsToOld tells whether the rotated session that goes on at id was created by then.
+func (k *core) leadsToOld(ctx context.Context, id string, then int64) bool {
+	for range maxHops {
+		v, err := k.store.Get(ctx, id)
+		if err != nil {
+			return true // the ending will tell
+		}
+		if rec, err := k.open(id, v); rec != nil || err != nil {
+			return err != nil || rec.Created <= then
+		}
+		if id = v.Head().Leads(); id == "" {
+			return false
+		}
 	}
-	for _, id := range ids {
-		queue <- id
-	}
-	close(queue)
-	workers.Wait()
+	return true
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/sessioncookie"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // An imported session lies under the hash of its old id, and its record names the
@@ -18,12 +20,28 @@ import (
 // as long as the old session could have lived. From then on the record also says
 // which old session it was made from.
 
+// adoptPatiently is adopt, again while an outage is young.
+func (s *Session) adoptPatiently(ctx context.Context, live bool, now time.Time) (taken bool, err error) {
+	for leave := func() {}; ; {
+		taken, err = s.adopt(ctx, live, now)
+		leave()
+		if err == nil {
+			return taken, nil
+		}
+		if leave, err = s.m.await(ctx, err, "", &s.budget); err != nil {
+			return false, err
+		}
+	}
+}
+
 // adopt goes on with the session of an old cookie, if there is one. live tells
 // whether the request has a session of ours already.
 func (s *Session) adopt(ctx context.Context, live bool, now time.Time) (bool, error) {
-	if s.came.byHeader {
+	if s.came.Header {
 		return false, nil // it wins over cookies, and a script must not turn one into the other
 	}
+	bounded, cancel := s.m.bounded(ctx) // all sources together
+	defer cancel()
 	for i := range s.m.cfg.Adopt {
 		l := &s.m.cfg.Adopt[i]
 		ids := s.oldIDs(l)
@@ -32,7 +50,7 @@ func (s *Session) adopt(ctx context.Context, live bool, now time.Time) (bool, er
 		}
 		for _, old := range ids {
 			at := &stored{legacy: old, id: legacyID(old)}
-			taken, err := s.takeOver(ctx, l, at, now)
+			taken, err := s.takeOver(bounded, l, at, now)
 			if taken || err != nil {
 				return taken, err
 			}
@@ -60,24 +78,14 @@ func (l *Legacy) outranks(own *stored, found *record.Record) bool {
 	return own.rec.Source == "" || own.rec.User != "" && own.rec.Source != l.link(own.rec.Origin)
 }
 
-// hasOldCookie tells whether the request carries a cookie to take over.
-func (s *Session) hasOldCookie() bool {
-	for i := range s.m.cfg.Adopt {
-		if len(s.oldIDs(&s.m.cfg.Adopt[i])) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // oldIDs returns the ids that the request's old cookies stand for.
 func (s *Session) oldIDs(l *Legacy) (ids []string) {
 	for i, c := range s.r.CookiesNamed(l.Cookie) {
-		if i == maxCookies {
+		if i == sessioncookie.MaxCookies {
 			break
 		}
 		if l.Cookie == s.m.cfg.Cookie.Name {
-			if _, ours := s.m.transport.decode(c.Value); ours {
+			if _, ours := s.m.cookies.Decode(c.Value); ours {
 				continue
 			}
 		}
@@ -99,15 +107,12 @@ func (l *Legacy) link(id string) string { return l.Source + ":" + id }
 // the old package keeps it first.
 func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.Time) (bool, error) {
 	m := s.m
-	bounded := m.bounded(ctx)
-	defer bounded.end(false)
-	ctx = bounded
 	own, pending, cookie := s.base, s.pending, s.cookie
-	found, err := m.store.get(ctx, at.id)
+	found, err := m.store.Get(ctx, at.id)
 	if err != nil {
 		return false, err
 	}
-	if found == "" && l.Load != nil {
+	if found.Absent() && l.Load != nil {
 		if err := m.importOne(ctx, l, at.legacy); err != nil {
 			return false, err
 		}
@@ -122,7 +127,7 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 		}
 		return false, err
 	}
-	s.came.cookie = true // its client has kept the session in one
+	s.came.Cookie = true // its client has kept the session in one
 	return true, s.leaveBehind(ctx, l, own, at)
 }
 
@@ -130,15 +135,20 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 // or is imported once more, at the same moment, it looks again.
 func (s *Session) rotateOld(ctx context.Context, l *Legacy, own, at *stored, now time.Time) (bool, error) {
 	for try := 1; ; try++ {
-		f, err := s.findOld(ctx, l, at, now)
-		if f != foundLive || err != nil || l.outranks(own, s.base.rec) {
+		found, err := s.findOld(ctx, l, at, now)
+		if !found || err != nil || l.outranks(own, s.base.rec) {
 			return false, err
 		}
 		if s.base.legacy == "" { // another request was first
 			return true, nil
 		}
 		s.pending.rotate = true
-		if err = s.commit(ctx); !errors.Is(err, ErrGone) || try == maxHops || ctx.Err() != nil {
+		err = s.settle(ctx, ctx, nil)
+		if errors.Is(err, errRevoked) { // it is older than a revocation of all that its user had
+			s.dead = false
+			return false, s.m.endOld(ctx, at.id)
+		}
+		if !errors.Is(err, ErrGone) || try == maxHops || ctx.Err() != nil {
 			return err == nil, err
 		}
 		s.dead = false
@@ -149,7 +159,7 @@ func (s *Session) rotateOld(ctx context.Context, l *Legacy, own, at *stored, now
 // gone on at a server of the old kind, and the old session itself.
 func (s *Session) leaveBehind(ctx context.Context, l *Legacy, own, at *stored) error {
 	if own != nil && own.id != s.base.id {
-		if _, err := s.m.endSession(ctx, own.id, true); err != nil {
+		if _, err := s.m.end(ctx, own.id, true); err != nil {
 			return err
 		}
 	}
@@ -167,13 +177,29 @@ func (s *Session) leaveBehind(ctx context.Context, l *Legacy, own, at *stored) e
 }
 
 // findOld looks for the session of an old id, and takes one of the same kind alone.
-func (s *Session) findOld(ctx context.Context, l *Legacy, at *stored, now time.Time) (finding, error) {
+func (s *Session) findOld(ctx context.Context, l *Legacy, at *stored, now time.Time) (bool, error) {
+	m := s.m
 	s.pending = changes{}
-	f, err := s.lookUp(ctx, at, ticket{}, now)
-	if f == foundLive && s.head.Source != l.Source && s.head.Source != l.link(at.id) {
-		f = s.refuse(EventRefused, at.id, "the old cookie is of another kind than the imported session")
+	v, err := m.store.Get(ctx, at.id)
+	if err != nil {
+		return false, err
 	}
-	return f, err
+	deadline, _ := ctx.Deadline()
+	bounded := lazyContext{parent: ctx, deadline: deadline}
+	defer bounded.cancel()
+	c, err := s.resolve(&bounded, at, nil, 0, v, now)
+	if err == nil && c.verdict == live {
+		err = s.vouch(&bounded, &c)
+	}
+	if err != nil || c.verdict != live {
+		return false, err
+	}
+	s.admit(&bounded, &c, now, false)
+	if s.head.Source != l.Source && s.head.Source != l.link(at.id) {
+		s.note(Event{Kind: EventRefused, ID: at.id, Reason: "the old cookie is of another kind than the imported session"})
+		return false, nil
+	}
+	return true, nil
 }
 
 // oldStoreError is what an old package's store says. It leaves out the old id,
@@ -200,7 +226,7 @@ func (m *Manager) importOne(ctx context.Context, l *Legacy, id string) error {
 	}
 	one := *lr
 	one.ID, one.Source = id, l.Source
-	outcomes, err := m.Import(ctx, []LegacyRecord{one}, false)
+	outcomes, err := m.importAll(ctx, []LegacyRecord{one}, false)
 	if err == nil && outcomes[0].Status == ImportRefused {
 		m.emit(ctx, Event{Kind: EventFailed, ID: outcomes[0].ID, Err: outcomes[0].Err})
 	}
@@ -232,10 +258,11 @@ func (s *Session) endLegacy(ctx context.Context) error {
 // what that made of it.
 func (m *Manager) endOld(ctx context.Context, id string) error {
 	for range maxHops {
-		if _, err := m.endSession(ctx, id, true); err != nil {
+		if _, err := m.end(ctx, id, true); err != nil {
 			return err
 		}
-		if buried, err := m.store.bury(ctx, id, m.grave(id)); buried || err != nil {
+		bury := &store.End{ID: id, With: m.grave(id), Grave: m.grave(id), Bury: true, HeadOnly: true}
+		if _, err := m.runEnding(ctx, planEnding(bury, "")); err != nil || bury.Found.Absent() || bury.Found.Head().Kind == record.Ended {
 			return err
 		}
 	}
@@ -248,14 +275,6 @@ func (s *Session) retire(l *Legacy) {
 	if !slices.Contains(s.retired, l) {
 		s.retired = append(s.retired, l)
 	}
-}
-
-// grave is the tombstone of an old session that must not be taken over or
-// imported again for as long as it might still be found where it was kept.
-func (a *Admin) grave(id string) burial { return a.bury(id, a.cfg.AbsoluteTimeout) }
-
-func (a *Admin) bury(id string, life time.Duration) burial {
-	return burial{record.NewTombstone(a.cfg.Now(), life).Encode(a.ring, a.store.key(id)), life}
 }
 
 // expire is the cookie that makes a browser forget the old one, which it does for

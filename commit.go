@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -13,56 +14,83 @@ import (
 // the session, so that other goroutines can go on changing that.
 type commit struct {
 	changes
-	s          *Session
-	m          *Manager
-	ctx        context.Context
-	sent       bool
-	due        bool           // a timed rotation is
-	fromMemory bool           // base is from memory, as Redis is away
-	base       *stored        // what the changes go on top of
-	merged     bool           // base is not what the handler saw
-	fields     []record.Field // what the handler saw
-	head       record.Record  // of the record that a login, logout or first write creates
-	next       sid            // of that record
-	result     *stored        // what is stored now; nil if that is as before
-	cookie     cookieAction
-	over       bool // the session that base was has been logged out
-	dead       bool // the client's id was ended before, and no other took its place
+	s        *Session
+	m        *Manager
+	sent     bool
+	dead     bool // the client's id was ended before, and no other took its place
+	ended    ending
+	due      bool           // a timed rotation is
+	base     *stored        // what the changes go on top of
+	others   []*stored      // further live sessions whose cookies came
+	toEnd    []string       // sessions that have to end before anything is written
+	merged   bool           // base is not what the handler saw
+	fields   []record.Field // what the handler saw
+	head     record.Record  // of the record that a login, logout or first write creates
+	next     keyspace.SID   // of that record
+	orphaned []string       // ids under which tries of unknown outcome may have left one
+	inserted string         // revision stored under next by a try that got no further
+	open     *attempt       // that may have been performed: nobody can tell yet
+	refusal  error          // why open failed, if that does not pass by itself
+	before   cookieAction   // what the response was to do with the cookie
+	out      outcome
 }
 
-// commit brings the pending changes to Redis and returns nil once they are
-// there. Of several goroutines one commits at a time.
-func (s *Session) commit(ctx context.Context) error { return s.commitWith(ctx, nil) }
+// outcome is what a commit came to. apply changes the session by it, and nothing else
+// does.
+type outcome struct {
+	result *stored // what lies in Redis now; nil if that is as before
+	cookie cookieAction
+	ended  bool // the session that the commit began from has been logged out
+	toEnd  bool // it is to be, and Redis could not be told
+	err    error
+}
 
-// commitWith is commit with what add records under the lock, which no other
-// goroutine's commit can carry then.
-func (s *Session) commitWith(ctx context.Context, add func()) error {
+var (
+	// errUnsettled is an outcome that nobody can tell: the reply was lost, and what lies in
+	// Redis now is neither what was before nor what was written.
+	errUnsettled = errors.New("reply lost, outcome unknown")
+	errPanicked  = errors.New("redsession: committing: a function of the caller's panicked")
+	errWithin    = errors.New("redsession: committing: a commit within the commit of the same session: the function given to Update must not call Save")
+)
+
+// commit brings the pending changes, and those that add records, to Redis and returns nil
+// once they are there. Of several goroutines one commits at a time. ctx has the values
+// for exchanges with Redis, and waiting for an outage to end is over with waits, if that is
+// not nil.
+func (s *Session) commit(ctx, waits context.Context, add func()) error {
+	err := s.settle(ctx, waits, add)
+	s.tell()
+	return err
+}
+
+// settle is commit without the events, which stay noted.
+func (s *Session) settle(ctx, waits context.Context, add func()) error {
 	c, waited := s.begin(add)
 	if c == nil {
 		return waited
 	}
-	returned := false
+	settled := false
 	defer func() {
-		if !returned { // a function of the caller's panicked
-			s.finish(c, errPanicked)
+		if !settled { // a function of the caller's panicked
+			c.out = outcome{err: errPanicked}
+			s.apply(c)
 		}
 	}()
-	bounded := s.m.bounded(ctx)
-	defer bounded.end(false)
-	c.ctx = bounded
-	err := c.run()
-	if errors.Is(err, ErrUnavailable) && !errors.Is(err, errStamp) {
-		err = c.postpone(err)
+	c.out.err = c.perform(collecting(ctx, &s.events), waits)
+	settled = true
+	if c.out.err != nil {
+		if c.inserted != "" && c.open == nil {
+			c.beginAgain()
+		}
+		s.m.takeAway(ctx, c.orphaned)
 	}
-	returned = true
-	if err != nil && !c.any() && !errors.Is(err, ErrHeadersSent) {
-		c.result, c.cookie, err = nil, s.cookie, nil // bookkeeping that the next hit does again
+	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
+		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again
 	}
-	s.finish(c, err)
+	err := c.out.err
+	s.apply(c)
 	return errors.Join(waited, err)
 }
-
-var errPanicked = errors.New("redsession: committing: a function of the caller's panicked")
 
 // begin waits for the commit under way and takes the pending changes. It
 // returns nil if there is nothing to do, with the error of the commit that it
@@ -71,12 +99,15 @@ func (s *Session) begin(add func()) (*commit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	waited := s.waitLocked()
+	if s.saving != nil {
+		return nil, errWithin
+	}
 	if add != nil {
 		add()
 		waited = nil // none of those had it
 	}
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && !s.memory && s.m.rotationDue(s.base.rec)
+	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.m.rotationDue(s.base.rec)
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
 	if !p.any() && !due && p.seen == 0 && !adopt {
 		return nil, waited
@@ -93,27 +124,40 @@ func (s *Session) begin(add func()) (*commit, error) {
 	if s.base != nil {
 		s.base.rec.Fields() // decoded here, so that nobody changes the record from now on
 	}
-	c := &commit{changes: *p, s: s, m: s.m, sent: s.sent, dead: s.dead, due: due, fromMemory: s.memory, base: s.base, merged: s.stale, head: s.head, cookie: s.cookie}
+	c := &commit{
+		changes: *p, s: s, m: s.m, sent: s.sent, dead: s.dead, ended: s.ended, due: due,
+		base: s.base, others: s.others, toEnd: s.toEnd, merged: s.stale, head: s.head,
+		before: s.cookie, out: outcome{cookie: s.cookie},
+	}
 	if len(p.ops) > 0 || p.fresh || first {
 		c.fields = s.view()
 	}
 	if p.fresh || first || p.rotate || due {
 		c.next = s.nextSID()
-		s.next = sid{}
+		s.next = keyspace.SID{}
 	}
 	s.pending, s.saving = changes{}, &saving{done: make(chan struct{})}
 	return c, waited
 }
 
 // waitLocked waits, without the lock, for the commits under way, and returns their
-// errors.
+// errors. Each is over within OutageWait and two RedisTimeout, but for one whose Update
+// function waits for this commit: then it gives up, and saving stays.
 func (s *Session) waitLocked() (errs error) {
 	for s.saving != nil {
 		running := s.saving
 		s.mu.Unlock()
-		<-running.done // within RedisTimeout
-		errs = errors.Join(errs, running.err)
+		most := time.NewTimer(s.m.wait() + 4*s.m.cfg.RedisTimeout)
+		select {
+		case <-running.done:
+			errs = errors.Join(errs, running.err)
+		case <-most.C:
+		}
+		over := !most.Stop()
 		s.mu.Lock()
+		if over && s.saving == running {
+			return errs
+		}
 	}
 	return errs
 }
@@ -122,6 +166,8 @@ func (s *Session) waitLocked() (errs error) {
 func (s *Session) forbidden(first bool) error {
 	p := &s.pending
 	switch {
+	case s.broken != nil:
+		return s.broken
 	case p.err != nil && !p.logout:
 		return p.err
 	case first && s.dead:
@@ -137,9 +183,13 @@ func (s *Session) gone() error {
 	return fmt.Errorf("redsession: committing: %w", ErrGone)
 }
 
+func unavailable(err error) error {
+	return fmt.Errorf("redsession: committing: %w: %w", ErrUnavailable, err)
+}
+
 // forget drops the pending changes: the session is as it was stored last.
 func (s *Session) forget() {
-	s.pending, s.next, s.stale = changes{}, sid{}, false
+	s.pending, s.next, s.stale = changes{}, keyspace.SID{}, false
 	s.fields, s.parsed = nil, false
 	if s.base != nil {
 		s.use(s.base)
@@ -148,36 +198,40 @@ func (s *Session) forget() {
 	}
 }
 
-// finish makes the outcome of c what the session goes on from.
-func (s *Session) finish(c *commit, err error) {
+// apply makes the outcome of c what the session goes on from.
+func (s *Session) apply(c *commit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.saving.err = err
+	o := &c.out
+	s.saving.err = o.err
 	close(s.saving.done)
 	s.saving = nil
-	p := &s.pending
-	changed := p.any() // by another goroutine, meanwhile
 	switch {
-	case c.over && c.result == nil:
+	case o.ended && o.result == nil:
 		s.base = nil
-	case err == nil && c.result != nil:
-		s.base = c.result
-		s.dead = false
-	case errors.Is(err, ErrGone):
+	case o.err == nil && o.result != nil:
+		s.base, s.dead = o.result, false
+	case errors.Is(o.err, ErrGone):
 		s.base, s.dead = nil, true
 	}
 	switch {
-	case err != nil && c.over:
+	case o.err != nil && o.ended:
 		s.cookie, s.owed = cookieExpire, true
-	case err == nil:
-		s.owed = s.owed || c.login || s.cookie != c.cookie
-		s.cookie = c.cookie
-		s.memory = c.fromMemory
+	case o.err != nil && o.toEnd:
+		s.cookie, s.owed = cookieEnding, true
+	case o.err == nil:
+		s.owed = s.owed || c.login || s.cookie != o.cookie
+		s.cookie = o.cookie
+		s.degraded = s.degraded && o.result == nil
 	}
-	if err == nil && c.fresh {
-		s.stream = nil // it watches the id that was
+	if len(c.toEnd) == 0 {
+		s.toEnd = nil
 	}
-	if !changed {
+	if o.err == nil && c.fresh {
+		s.stream, s.others = nil, nil // they were of the id that was
+	}
+	p := &s.pending
+	if !p.any() { // nothing by another goroutine, meanwhile
 		s.forget()
 		return
 	}
@@ -188,157 +242,90 @@ func (s *Session) finish(c *commit, err error) {
 	}
 }
 
-func (c *commit) run() error {
+// perform tries until the changes are in Redis, or cannot be brought there. While an
+// outage is young it waits for its end.
+func (c *commit) perform(ctx, waits context.Context) error {
+	for leave := func() {}; ; {
+		bounded, cancel := c.m.bounded(ctx)
+		err := c.run(bounded)
+		cancel()
+		leave()
+		if !c.worthWaiting(err) {
+			return err
+		}
+		if waits == nil {
+			waits = context.WithoutCancel(ctx)
+		}
+		again, inVain := c.m.await(waits, err, c.id(), &c.s.budget)
+		if inVain != nil {
+			return err
+		}
+		if leave = again; c.s.r.Context().Err() == nil {
+			continue
+		}
+		if !c.logout && (c.fresh || c.rotate) { // nobody is there to take the cookie
+			leave()
+			return err
+		}
+		c.due = c.due && c.open != nil
+	}
+}
+
+// worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.
+func (c *commit) worthWaiting(err error) bool {
+	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled)
+}
+
+// id is the public id of the session that the commit is about.
+func (c *commit) id() string {
+	if c.base != nil {
+		return c.base.id
+	}
+	return c.next.ID()
+}
+
+func (c *commit) run(ctx context.Context) error {
+	if len(c.toEnd) > 0 {
+		if err := c.s.endAll(ctx, c.toEnd); err != nil {
+			return unavailable(err)
+		}
+		c.toEnd, c.out.cookie = nil, cookieExpire
+	}
 	switch {
-	case c.fromMemory:
-		return unavailable(errDown)
 	case c.logout:
-		return c.logOut()
+		return c.commitLogout(ctx)
 	case c.fresh:
-		// What was postponed for the old id could not be kept after it ended.
-		if c.base != nil {
-			if err := c.m.memory.flush(c.ctx, c.base.id); err != nil {
-				return unavailable(err)
-			}
-		}
-		return c.logIn()
+		return c.commitLogin(ctx)
 	case c.base == nil:
-		return c.create()
+		return c.create(ctx)
 	case c.rotate || c.due:
-		seen := c.seen
-		err := c.turn()
-		if errors.Is(err, ErrTooLarge) && !c.rotate {
-			// What a rotation adds to the record is no reason to lose a change.
-			c.seen = seen
-			return c.write()
-		}
-		return err
+		return c.commitRotation(ctx)
 	default:
-		return c.write()
+		return c.write(ctx)
 	}
 }
 
 // write replaces the record by one with the changes, on top of whatever other
 // requests have written to it meanwhile.
-func (c *commit) write() error {
-	for try := 0; ; try++ {
+func (c *commit) write(ctx context.Context) error {
+	done, err := c.carryOut(ctx, func() (attempt, error) {
 		rec, err := c.onTop(*c.base.rec, c.base.rec)
 		if err != nil {
-			return err
+			return attempt{}, err
 		}
-		raw, ttl, err := c.encode(rec, c.base.id)
-		if err != nil {
-			return err
-		}
-		swapped, current, err := c.m.store.swap(c.ctx, c.base.id, c.base.rec.Rev, raw, ttl)
-		if attempt := c.s.replay; attempt != nil {
-			if swapped, err = attempt.settle(rec.Rev, current, swapped, err); errors.Is(err, errLost) {
-				return err
-			}
-		}
-		if err != nil {
-			return unavailable(err)
-		}
-		if swapped {
-			c.result = &stored{sid: c.base.sid, id: c.base.id, rec: rec}
-			c.m.memory.confirm(c.base.id, raw, rec, c.m.cfg.Now())
-			c.m.count.commits.Add(1)
-			return nil
-		}
-		if err := c.rebase(current, try); err != nil {
-			return err
-		}
-	}
-}
-
-// onTop returns the record with head and with the changes applied to the
-// values of from, nil for none.
-func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record, error) {
-	if c.seen != 0 && head.Seen == 0 {
-		head.Seen = c.seen
-	}
-	if c.stamp != "" {
-		head.Stamp = c.stamp
-	}
-	switch {
-	case !c.merged && c.fields != nil:
-		head.SetFields(c.fields)
-	case from == nil || len(c.ops) > 0 || c.fresh:
-		var fields []record.Field
-		if from != nil {
-			fields = from.Fields()
-		}
-		fields, err := record.Apply(fields, c.ops)
-		if err != nil {
-			return nil, err
-		}
-		head.SetFields(fields)
-	}
-	return &head, nil
-}
-
-// encode seals rec for id. What would be past its end, or is too large, is not
-// stored.
-func (c *commit) encode(rec *record.Record, id string) (raw string, ttl time.Duration, err error) {
-	now := c.m.cfg.Now()
-	ttl = rec.TTL(now)
-	if ttl <= 0 {
-		return "", 0, c.s.gone()
-	}
-	rec.Written = 0
-	if seconds(ttl) < rec.Idle {
-		rec.Written = now.Unix() // the TTL no longer tells
-	}
-	raw, err = rec.Encode(c.m.ring, c.m.store.key(id), c.m.cfg.Encrypt)
+		as, err := c.seal(rec, c.base.id)
+		return planWrite(c.base, rec, as, c.m.entryLife(rec)), err
+	})
 	if err != nil {
-		return "", 0, fmt.Errorf("redsession: encoding session: %w", err)
+		return err
 	}
-	if len(raw) > c.m.cfg.MaxBytes {
-		return "", 0, fmt.Errorf("redsession: committing: %w: %d bytes, Config.MaxBytes allows %d", ErrTooLarge, len(raw), c.m.cfg.MaxBytes)
-	}
-	return raw, ttl, nil
+	c.accept(done)
+	c.m.count.commits.Add(1)
+	return nil
 }
 
-// rebase goes on from what another request left instead of base, over the
-// tombstones of timed rotations, however late: grace is judged when a request
-// loads.
-func (c *commit) rebase(current string, try int) error {
-	c.m.count.conflicts.Add(1)
-	c.merged = true
-	for range maxHops {
-		if current == "" {
-			return c.s.gone()
-		}
-		rec, tomb, err := record.Open(c.m.ring, c.m.store.key(c.base.id), current)
-		if err != nil {
-			c.s.refuse(EventRefused, c.base.id, err.Error())
-			return c.s.gone()
-		}
-		if rec != nil {
-			if !rec.SameLogin(c.base.rec) {
-				return c.s.gone()
-			}
-			c.base = &stored{sid: c.base.sid, id: c.base.id, rec: rec, legacy: c.base.legacy}
-			if err := pause(c.ctx, try); err != nil {
-				return unavailable(err)
-			}
-			return nil
-		}
-		if tomb.Next == "" {
-			return c.s.gone()
-		}
-		next, err := c.m.follow(c.base, tomb)
-		if err != nil {
-			return c.s.gone()
-		}
-		next.rec = c.base.rec
-		c.base, c.seen = next, 0 // that was of another id
-		if !c.sent {
-			c.cookie = cookieSet
-		}
-		if current, err = c.m.store.get(c.ctx, next.id); err != nil {
-			return unavailable(err)
-		}
-	}
-	return c.s.gone()
+// accept makes what a made the outcome.
+func (c *commit) accept(a *attempt) {
+	c.out.result = a.result
+	c.m.cache.Confirm(a.result.id, a.raw, a.result.rec)
 }

@@ -5,18 +5,19 @@ package redsession
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/environ"
+	"github.com/redsession/redsession/internal/redisurl"
+	"github.com/redsession/redsession/internal/tuning"
 )
 
 // Config says where sessions live and how. The zero value of every field but
@@ -64,7 +65,8 @@ type Config struct {
 	Cookie Cookie
 	// Header, if set, names a request and response header that carries the same
 	// signed value as the cookie, for API and mobile clients. It wins over the
-	// cookie. Browsers' scripts must not be given it.
+	// cookie. A request with a browser's Fetch Metadata is never given it, as scripts
+	// could read it there.
 	Header string
 
 	// UserStamp returns anything that changes when the user's credentials change,
@@ -74,25 +76,33 @@ type Config struct {
 	// ErrUnavailable and logs nobody out. RedisTimeout does not bound it: it should
 	// have a timeout of its own.
 	UserStamp func(ctx context.Context, user string) (string, error)
-	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit.
+	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit. Half-open
+	// logins do not count.
 	MaxPerUser int
-	// MaxBytes is the largest record: 64 KiB unless set; more is ErrTooLarge.
+	// MaxBytes bounds what handlers store in one session, as JSON: 64 KiB unless set; more
+	// is ErrTooLarge, and nothing is stored. What the package itself keeps has room besides.
 	MaxBytes int
 	// Encrypt keeps the values in Redis under AES-256-GCM.
 	Encrypt bool
 
 	// Outage says what happens to requests while Redis cannot be reached.
 	Outage OutagePolicy
+	// OutageWait is how long a request that cannot go on without Redis waits for it while an
+	// outage is young: 5 seconds unless set; negative means that nobody waits. Keep it below
+	// the server's WriteTimeout. Writes wait inside the handler's first Write.
+	OutageWait time.Duration
 	// OutageMaxStale is how old the last-known state of a session may be to be
 	// served during an outage: 5 minutes unless set.
 	OutageMaxStale time.Duration
 	// RedisTimeout bounds all Redis work of one load, and of one commit, retries
-	// included: 500 ms unless set.
+	// included: 500 ms unless set. Who waits for the end of an outage has it twice, before
+	// and after.
 	RedisTimeout time.Duration
 
 	// TrustedHops is how many proxies stand in front of the program. That many
 	// entries of X-Forwarded-For are believed, from the right, for the remote
-	// address kept with a login. 0 uses the connection's own address.
+	// address kept with a login. 0 uses the connection's own address, as does an entry that
+	// is no address.
 	TrustedHops int
 	// Skip tells which requests need no session.
 	Skip func(*http.Request) bool
@@ -101,9 +111,10 @@ type Config struct {
 
 	// Logger gets one line for each event; slog.Default() unless set.
 	Logger *slog.Logger
-	// OnEvent is called for each event, in the request's goroutine where there is
-	// one. It must be fast and safe for concurrent use, and not panic: some events
-	// come from background work, where that ends the program.
+	// OnEvent is called for each event, in the request's goroutine where there is one, after
+	// what it tells of is settled: it may use the session. It must be fast and safe for
+	// concurrent use, and not panic: some events come from background work, where that ends
+	// the program.
 	OnEvent func(context.Context, Event)
 	// ErrorHandler answers a request whose session could not be loaded or
 	// committed. Find the reason with errors.Is; do not show err.Error() to the
@@ -119,14 +130,34 @@ type Config struct {
 	Now func() time.Time
 }
 
+// Format writes what may be shown: neither the secrets nor the password in URL. It does so
+// for every verb.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.shown()) }
+
+// GoString is what may be shown.
+func (c Config) GoString() string { return c.shown() }
+
+// LogValue is what may be shown.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.shown()) }
+
+func (c Config) shown() string {
+	where := "a client of the program's"
+	if c.Client == nil {
+		where = redisurl.Redacted(c.URL)
+	}
+	return fmt.Sprintf("redsession.Config{%s, prefix %q, %d secrets, idle %s, absolute %s}", where, c.Prefix, len(c.Secrets), c.IdleTimeout, c.AbsoluteTimeout)
+}
+
 // OutagePolicy says what happens while Redis cannot be reached.
 type OutagePolicy int
 
 const (
-	// ServeKnown serves sessions that Redis confirmed to this process within
-	// Config.OutageMaxStale from memory.
+	// ServeKnown reads sessions that Redis confirmed to this process within
+	// Config.OutageMaxStale from memory. All else, changes to these among it, waits for
+	// Redis for up to Config.OutageWait and is then ErrUnavailable.
 	ServeKnown OutagePolicy = iota
-	// FailClosed answers every request that needs Redis with ErrUnavailable.
+	// FailClosed reads nothing from memory: every request that needs Redis waits for it, and
+	// is then ErrUnavailable.
 	FailClosed
 )
 
@@ -139,10 +170,11 @@ const (
 	defaultRotateEvery  = 3 * time.Hour
 	defaultRotateGrace  = time.Minute
 	defaultMaxBytes     = 64 << 10
+	defaultOutageWait   = 5 * time.Second
 	defaultMaxStale     = 5 * time.Minute
 	defaultRedisTimeout = 500 * time.Millisecond
 	mostTime            = 100 * 365 * 24 * time.Hour // well within what int64 nanoseconds hold
-	minSecretLen        = 32                         // 256 bits, the strength of the HMAC that they key
+	mostWait            = 5 * time.Minute
 )
 
 // withDefaults fills the fields that are zero.
@@ -154,6 +186,7 @@ func (c Config) withDefaults() Config {
 	c.RotateEvery = cmp.Or(c.RotateEvery, defaultRotateEvery)
 	c.RotateGrace = cmp.Or(c.RotateGrace, defaultRotateGrace)
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
+	c.OutageWait = cmp.Or(c.OutageWait, defaultOutageWait)
 	c.OutageMaxStale = cmp.Or(c.OutageMaxStale, defaultMaxStale)
 	c.RedisTimeout = cmp.Or(c.RedisTimeout, defaultRedisTimeout)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
@@ -183,14 +216,6 @@ func (c Config) checkConnection() error {
 	case c.URL != "" && c.Client != nil:
 		errs = append(errs, errors.New("Config.URL and Config.Client are both set: set one of them"))
 	}
-	switch client := c.Client.(type) {
-	case *redis.Ring:
-		errs = append(errs, errors.New("Config.Client is a Ring, whose shards no list or revocation covers: use a cluster"))
-	case *redis.ClusterClient:
-		if o := client.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
-			errs = append(errs, errors.New("Config.Client reads from replicas, which lag behind: a session just stored would be missing; unset ReadOnly, RouteByLatency and RouteRandomly"))
-		}
-	}
 	if i := strings.IndexFunc(c.Prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
 		errs = append(errs, errors.New("Config.Prefix has a space or a control character"))
 	}
@@ -206,8 +231,8 @@ func (c Config) checkSecrets() error {
 	}
 	var errs []error
 	for i, s := range c.Secrets {
-		if len(s) < minSecretLen {
-			errs = append(errs, fmt.Errorf("Config.Secrets[%d] has %d bytes, want at least %d: make one with `openssl rand -base64 32`", i, len(s), minSecretLen))
+		if len(s) < environ.MinSecretLen {
+			errs = append(errs, fmt.Errorf("Config.Secrets[%d] has %d bytes, want at least %d: make one with `openssl rand -base64 32`", i, len(s), environ.MinSecretLen))
 		}
 	}
 	return errors.Join(errs...)
@@ -215,16 +240,17 @@ func (c Config) checkSecrets() error {
 
 func (c Config) checkTimes() error {
 	var errs []error
+	least := tuning.Current().LeastTimeout
 	for _, f := range []struct {
 		name  string
 		value time.Duration
 		least time.Duration
 	}{
-		{"IdleTimeout", c.IdleTimeout, time.Second},
-		{"AnonymousTimeout", c.AnonymousTimeout, time.Second},
-		{"AbsoluteTimeout", c.AbsoluteTimeout, time.Second},
-		{"RotateGrace", c.RotateGrace, time.Second},
-		{"OutageMaxStale", c.OutageMaxStale, time.Second},
+		{"IdleTimeout", c.IdleTimeout, least},
+		{"AnonymousTimeout", c.AnonymousTimeout, least},
+		{"AbsoluteTimeout", c.AbsoluteTimeout, least},
+		{"RotateGrace", c.RotateGrace, least},
+		{"OutageMaxStale", c.OutageMaxStale, least},
 		{"RedisTimeout", c.RedisTimeout, time.Millisecond},
 	} {
 		if f.value > mostTime {
@@ -234,8 +260,11 @@ func (c Config) checkTimes() error {
 			errs = append(errs, fmt.Errorf("Config.%s is %s, want at least %s", f.name, f.value, f.least))
 		}
 	}
-	if c.RotateEvery > 0 && c.RotateEvery < time.Second {
-		errs = append(errs, fmt.Errorf("Config.RotateEvery is %s, want at least 1s, or negative for never", c.RotateEvery))
+	if c.RotateEvery > 0 && c.RotateEvery < least {
+		errs = append(errs, fmt.Errorf("Config.RotateEvery is %s, want at least %s, or negative for never", c.RotateEvery, least))
+	}
+	if c.OutageWait > mostWait {
+		errs = append(errs, fmt.Errorf("Config.OutageWait is %s, want at most %s: clients and balancers give up long before", c.OutageWait, mostWait))
 	}
 	if c.AnonymousTimeout > c.IdleTimeout {
 		errs = append(errs, fmt.Errorf("Config.AnonymousTimeout (%s) is longer than IdleTimeout (%s): sessions nobody logged in to may not live longer than those of users", c.AnonymousTimeout, c.IdleTimeout))
@@ -267,69 +296,22 @@ func (c Config) checkLimits() error {
 // name the variable, and never the secret.
 func ConfigFromEnv() (Config, error) {
 	c := Config{
-		URL:    os.Getenv("REDSESSION_URL"),
-		Prefix: os.Getenv("REDSESSION_PREFIX"),
-		Cookie: Cookie{Name: os.Getenv("REDSESSION_COOKIE")},
+		URL:    environ.Text("REDSESSION_URL"),
+		Prefix: environ.Text("REDSESSION_PREFIX"),
+		Cookie: Cookie{Name: environ.Text("REDSESSION_COOKIE")},
 	}
 	var errs [4]error
-	c.IdleTimeout, errs[0] = envDuration("REDSESSION_EXPIRATION")
-	c.AbsoluteTimeout, errs[1] = envDuration("REDSESSION_ABSOLUTE")
-	c.Secrets, errs[2] = envSecrets("REDSESSION_SECRETS")
-	if v := os.Getenv("REDSESSION_INSECURE"); v != "" {
-		var err error
-		if c.Cookie.InsecurePlainHTTP, err = strconv.ParseBool(v); err != nil {
-			errs[3] = fmt.Errorf("redsession: REDSESSION_INSECURE is %q, want true or false", v)
+	c.IdleTimeout, errs[0] = environ.Duration("REDSESSION_EXPIRATION")
+	c.AbsoluteTimeout, errs[1] = environ.Duration("REDSESSION_ABSOLUTE")
+	c.Secrets, errs[2] = environ.Secrets("REDSESSION_SECRETS")
+	c.Cookie.InsecurePlainHTTP, errs[3] = environ.Bool("REDSESSION_INSECURE")
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("redsession: %w", err)
 		}
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return Config{}, err
 	}
 	return c, nil
-}
-
-func envDuration(name string) (time.Duration, error) {
-	v := os.Getenv(name)
-	if v == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(v)
-	if seconds, numErr := strconv.ParseInt(v, 10, 32); numErr == nil {
-		d, err = time.Duration(seconds)*time.Second, nil
-	}
-	if err != nil || d < time.Second {
-		return 0, fmt.Errorf(`redsession: %s is %q, want seconds such as 604800 or a Go duration such as 168h, at least one second`, name, v)
-	}
-	return d, nil
-}
-
-func envSecrets(name string) ([][]byte, error) {
-	v := os.Getenv(name)
-	if v == "" {
-		return nil, nil
-	}
-	var secrets [][]byte
-	for i, text := range strings.Split(v, ",") {
-		secret, ok := decodeSecret(strings.TrimSpace(text))
-		if !ok {
-			return nil, fmt.Errorf("redsession: %s: entry %d is neither base64 nor hex of at least %d bytes: make one with `openssl rand -base64 32`", name, i+1, minSecretLen)
-		}
-		secrets = append(secrets, secret)
-	}
-	return secrets, nil
-}
-
-// decodeSecret tries hex first: hex digits are base64 as well, but hardly by
-// chance over 64 characters.
-func decodeSecret(text string) ([]byte, bool) {
-	decoders := []func(string) ([]byte, error){
-		hex.DecodeString,
-		base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
-		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
-	}
-	for _, decode := range decoders {
-		if b, err := decode(text); err == nil && len(b) >= minSecretLen {
-			return b, true
-		}
-	}
-	return nil, false
 }

@@ -3,6 +3,7 @@ package redsession
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 )
 
@@ -20,8 +21,8 @@ const (
 	EventExpired     EventKind = "expired"      // a cookie came whose session had ended by time
 	EventRefused     EventKind = "refused"      // a cookie or a record was not accepted; see Reason
 	EventReplayed    EventKind = "replayed"     // a rotated id came after its grace: it may be stolen
-	EventOutageBegan EventKind = "outage began" // Redis cannot be reached
-	EventOutageEnded EventKind = "outage ended" // Redis answers again
+	EventOutageBegan EventKind = "outage began" // a primary cannot be read, or not be written: Reason tells
+	EventOutageEnded EventKind = "outage ended" // it can again, with the same Reason
 	EventImported    EventKind = "imported"     // a session of another package was imported, or taken over by its old cookie
 	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error
 )
@@ -34,6 +35,8 @@ type Event struct {
 	UserID     string // of the session, if somebody had logged in
 	Reason     string // why a cookie or record was refused, or a session revoked
 	RemoteAddr string // of the request, if there is one
+	Method     string // of a request that failed
+	Path       string // of that, without the query
 	Err        error  // what failed
 }
 
@@ -67,15 +70,13 @@ type Stats struct {
 	Failed       uint64 // loads and commits answered with an error
 	ExpireFailed uint64 // hits whose EXPIRE Redis refused
 	Degraded     uint64 // loads served from memory
-	Postponed    uint64 // commits kept in memory, Redis being away or full
-	Dropped      uint64 // postponed changes that could not be kept; see the events
 	Outages      uint64
 }
 
 type counters struct {
 	hits, misses, refused, created, logins, logouts, rotated, revoked, expired atomic.Uint64
 	replayed, commits, conflicts, gone, failed, expireFailed                   atomic.Uint64
-	degraded, postponed, dropped, outages                                      atomic.Uint64
+	degraded, outages                                                          atomic.Uint64
 }
 
 // Stats returns the counters. It is safe for concurrent use.
@@ -86,20 +87,52 @@ func (m *Manager) Stats() Stats {
 		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Revoked: c.revoked.Load(),
 		Expired: c.expired.Load(), Replayed: c.replayed.Load(), Commits: c.commits.Load(), Conflicts: c.conflicts.Load(),
 		Gone: c.gone.Load(), Failed: c.failed.Load(), ExpireFailed: c.expireFailed.Load(),
-		Degraded: c.degraded.Load(), Postponed: c.postponed.Load(), Dropped: c.dropped.Load(), Outages: c.outages.Load(),
+		Degraded: c.degraded.Load(), Outages: c.outages.Load(),
 	}
 }
 
-// emit counts e, logs it and hands it to Config.OnEvent.
-func (a *Admin) emit(ctx context.Context, e Event) {
-	ctx = lasting(ctx)
+// collector keeps events until what is under way is settled.
+type collector struct {
+	mu   sync.Mutex // guards list
+	list []Event
+}
+
+type collectorKey struct{}
+
+// collecting returns a context under which emit leaves events with c.
+func collecting(ctx context.Context, c *collector) context.Context {
+	return context.WithValue(ctx, collectorKey{}, c)
+}
+
+func (c *collector) add(e Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, e)
+}
+
+// take returns what was collected.
+func (c *collector) take() []Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.list
+	c.list = nil
+	return list
+}
+
+// emit counts e, logs it and hands it to Config.OnEvent; under a context made by
+// collecting it leaves that for later.
+func (a *core) emit(ctx context.Context, e Event) {
+	if c, ok := ctx.Value(collectorKey{}).(*collector); ok {
+		c.add(e)
+		return
+	}
 	if n := a.counter(e.Kind); n != nil {
 		n.Add(1)
 	}
 	if level := e.Kind.level(); a.cfg.Logger.Enabled(ctx, level) {
-		attrs := make([]slog.Attr, 0, 5)
+		attrs := make([]slog.Attr, 0, 7)
 		for _, a := range [...]struct{ key, value string }{
-			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr},
+			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},
 		} {
 			if a.value != "" {
 				attrs = append(attrs, slog.String(a.key, a.value))
@@ -115,7 +148,7 @@ func (a *Admin) emit(ctx context.Context, e Event) {
 	}
 }
 
-func (a *Admin) counter(k EventKind) *atomic.Uint64 {
+func (a *core) counter(k EventKind) *atomic.Uint64 {
 	c := &a.count
 	switch k {
 	case EventCreated:

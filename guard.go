@@ -5,19 +5,21 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // RequireLogin passes on requests of a user who has logged in, all factors
 // included. Config.Unauthorized answers the others. It belongs inside Handler.
 func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !FromContext(r.Context()).LoggedIn() {
+		if !m.FromContext(r.Context()).LoggedIn() {
 			m.cfg.Unauthorized.ServeHTTP(w, r)
 			return
 		}
@@ -35,7 +37,7 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s := FromContext(r.Context())
+			s := m.FromContext(r.Context())
 			if !s.LoggedIn() || m.cfg.Now().Sub(s.AuthTime()) > max {
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
@@ -52,8 +54,11 @@ func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
 // RevokeOthers ends all sessions of the user of s but s itself, and returns how
 // many. It commits the pending changes of s first, so that after a change of
 // the password Login can seal s anew. It returns 0 if nobody has
-// logged in, all factors included.
+// logged in, all factors included, and an error for a session of another Manager.
 func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
+	if s.m != m {
+		return 0, errForeign
+	}
 	if err := s.Save(ctx); err != nil {
 		return 0, err
 	}
@@ -63,29 +68,39 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if base == nil || !base.rec.LoggedIn() {
 		return 0, nil
 	}
-	own := origin(base.id, base.rec)
-	return m.revokeWhere(ctx, base.rec.User, "others of the user's", func(id string, rec *record.Record) bool {
+	ctx = m.patient(ctx)
+	own, user := origin(base.id, base.rec), base.rec.User
+	entries, err := m.store.Index(ctx, user, 0, store.Page)
+	if err != nil {
+		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+	}
+	return m.revokeListed(ctx, user, entries, "others of the user's", func(id string, rec *record.Record) bool {
 		return origin(id, rec) != own // another request may be rotating s
 	})
 }
+
+// errForeign is a session of another Manager.
+var errForeign = errors.New("redsession: the session belongs to another Manager: take it by this Manager's FromContext")
 
 const csrfLen = 32
 
 // CSRFToken returns a token to put into forms and headers of unsafe requests,
 // and to check there with VerifyCSRF. It is masked anew at each call, so that
 // compression does not leak it (BREACH). Timed rotation keeps it valid, login
-// and logout do not. Reading it stores the session.
+// and logout do not. Reading it stores the session. One that was read under an id that
+// had ended a moment before, as the answer to a login was lost, is valid for a Login.
 func (s *Session) CSRFToken() string {
 	var b [2 * csrfLen]byte
 	mask, masked := b[:csrfLen], b[csrfLen:]
 	rand.Read(mask)
 	s.lock()
 	defer s.mu.Unlock()
-	if s.dead && !s.pending.login {
+	switch {
+	case s.dead && !s.pending.login && s.ended.id == "":
 		rand.Read(masked) // belongs to no session, and is refused
 		return base64.RawURLEncoding.EncodeToString(b[:])
-	}
-	if s.base == nil || s.pending.fresh {
+	case s.dead && !s.pending.login: // the form may be that of a login, which works
+	case s.base == nil || s.pending.fresh:
 		s.pending.store = true
 	}
 	subtle.XORBytes(masked, mask, s.csrfLocked(s.m.ring[0]))
@@ -101,7 +116,7 @@ func (s *Session) VerifyCSRF(token string) bool {
 	}
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base == nil {
+	if s.base == nil && s.ended.id == "" {
 		return false
 	}
 	subtle.XORBytes(b[:csrfLen], b[:csrfLen], b[csrfLen:])
@@ -112,10 +127,14 @@ func (s *Session) VerifyCSRF(token string) bool {
 	return valid == 1
 }
 
-// csrfLocked derives the secret from what names this login and no other.
+// csrfLocked derives the secret from what names this login and no other; an id that was
+// ended lately has one of its own.
 func (s *Session) csrfLocked(k *record.Keys) []byte {
+	if s.base == nil && s.ended.id != "" && !s.pending.store && !s.pending.fresh {
+		return k.CSRF(s.ended.id, "ended")
+	}
 	if s.base == nil || s.pending.fresh {
-		return k.CSRF(publicID(s.nextSID()), strconv.FormatInt(s.head.Auth, 10))
+		return k.CSRF(s.nextSID().ID(), strconv.FormatInt(s.head.Auth, 10))
 	}
 	return k.CSRF(origin(s.base.id, s.base.rec), strconv.FormatInt(s.base.rec.Auth, 10))
 }

@@ -2,7 +2,6 @@ package redsession
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,18 +12,72 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession/internal/importstate"
+	"github.com/redsession/redsession/internal/jsonvalue"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/store"
 )
+
+// Legacy is another package's sessions, to be taken over live: the first request
+// that carries the old cookie, and no valid one of ours, goes on with the session
+// of that cookie under an id of ours.
+type Legacy struct {
+	// Source names the kind of sessions, for example "scs". Only sessions imported
+	// with the same LegacyRecord.Source are taken over.
+	Source string
+	// Cookie is the name of the old cookie. Domain and Path are what it was set
+	// with, if not the defaults: a browser forgets a cookie only by the same.
+	Cookie, Domain, Path string
+	// Verify returns the old id that the cookie's value stands for, or an error if
+	// the old package would not have accepted it. Nil takes the value as it is.
+	Verify func(value string) (legacyID string, err error)
+	// Load reads the session from where the old package keeps it, and returns nil
+	// if there is none. With a nil Load only imported sessions are taken over.
+	Load func(ctx context.Context, legacyID string) (*LegacyRecord, error)
+	// Delete removes the session from where the old package keeps it. Nil leaves it
+	// there; a logged-out session is not taken over again all the same.
+	Delete func(ctx context.Context, legacyID string) error
+	// SideBySide leaves the old cookie and the old session in place until logout,
+	// while servers of the old kind are still running.
+	SideBySide bool
+}
+
+// LegacyRecord is one session of another package.
+type LegacyRecord struct {
+	Source    string // what Legacy.Source says
+	ID        string // what the old cookie stands for
+	UserID    string // "" if nobody has logged in
+	Values    map[string]any
+	CreatedAt time.Time // zero if unknown: then it is taken for older than any RevokeUser of its user
+	ExpiresAt time.Time // when it ends unless its owner comes back; zero for Config.IdleTimeout from now
+	// Persistent says that the old cookie survives the browser. Ours then does too.
+	Persistent bool
+}
+
+// ImportStatus is what became of one record.
+type ImportStatus int
+
+// What may become of a record.
+const (
+	ImportStored   ImportStatus = iota + 1
+	ImportExisting              // a session is there already, and stays as it is
+	ImportEnded                 // it ended here already, or its user was revoked since its login
+	ImportExpired               // it was past its end
+	ImportRefused               // it cannot be a session, or not be kept as it is: Err says why
+)
+
+// ImportOutcome is what became of one record.
+type ImportOutcome struct {
+	ID     string // public id of the session
+	Status ImportStatus
+	Err    error
+}
 
 // maxLegacyID bounds an old id. The longest in use has 103 characters.
 const maxLegacyID = 1024
 
-// takeOverRoom is how many bytes a record may grow by when its owner comes back:
-// the remote address, the user agent, where it came from.
-const takeOverRoom = 640
-
 // legacyID is the public id of the session that another package calls id.
-func legacyID(id string) string { return hashed([]byte(id)) }
+func legacyID(id string) string { return keyspace.HashID([]byte(id)) }
 
 // Import stores sessions of another package, each for as long as it has left, and
 // returns what became of each, in the order of records. A session that is there
@@ -35,8 +88,12 @@ func legacyID(id string) string { return hashed([]byte(id)) }
 //
 // With Config.Adopt the old cookie then leads to the session.
 func (m *Manager) Import(ctx context.Context, records []LegacyRecord, force bool) ([]ImportOutcome, error) {
+	return m.importAll(m.patient(ctx), records, force)
+}
+
+func (m *Manager) importAll(ctx context.Context, records []LegacyRecord, force bool) ([]ImportOutcome, error) {
 	outcomes := make([]ImportOutcome, 0, len(records))
-	for page := range slices.Chunk(records, page) {
+	for page := range slices.Chunk(records, importPageLen) {
 		some, err := m.importPage(ctx, page, force)
 		outcomes = append(outcomes, some...)
 		if err != nil {
@@ -58,14 +115,22 @@ func (m *Manager) importPage(ctx context.Context, records []LegacyRecord, force 
 			sent = append(sent, im)
 		}
 	}
-	if err := m.store.storeImported(ctx, sent, force); err != nil {
+	steps := make([]store.Step, len(sent))
+	for i, im := range sent {
+		im.step = store.Import{ID: im.id, Raw: im.raw, TTL: im.ttl, Force: force}
+		steps[i] = &im.step
+	}
+	if err := m.store.Each(ctx, steps); err != nil {
 		return nil, err
+	}
+	for _, im := range sent {
+		im.outcome.Status = importStatus[im.step.Status]
 	}
 	listed, err := m.toList(ctx, sent)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.store.listImported(ctx, listed); err != nil {
+	if err := m.enter(ctx, listed); err != nil {
 		return nil, err
 	}
 	for i, o := range outcomes {
@@ -74,6 +139,32 @@ func (m *Manager) importPage(ctx context.Context, records []LegacyRecord, force 
 		}
 	}
 	return outcomes, nil
+}
+
+// enter enters imported sessions in their users' indexes. Those whose user was revoked
+// since the old login end.
+func (m *Manager) enter(ctx context.Context, listed []*imported) error {
+	enters, steps := make([]store.Enter, len(listed)), make([]store.Step, len(listed))
+	for i, im := range listed {
+		enters[i] = store.Enter{
+			User: im.rec.User, ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth,
+			Life: time.Duration(max(im.rec.Deadline-im.rec.Written, 1)) * time.Second,
+		}
+		steps[i] = &enters[i]
+	}
+	if err := m.store.Each(ctx, steps); err != nil {
+		return err
+	}
+	for i, im := range listed {
+		if !enters[i].Revoked {
+			continue
+		}
+		if _, err := m.endOf(ctx, im.id, im.rec.User, true); err != nil {
+			return err
+		}
+		im.outcome.Status = ImportEnded
+	}
+	return nil
 }
 
 // toList returns those of sent that belong into their users' indexes. What was
@@ -90,20 +181,36 @@ func (m *Manager) toList(ctx context.Context, sent []*imported) ([]*imported, er
 			there, ids = append(there, im), append(ids, im.id)
 		}
 	}
-	found, err := m.store.entries(ctx, ids)
-	for i, e := range found {
-		if rec, err := m.open(e); err == nil && rec != nil && rec.User == there[i].rec.User {
-			listed = append(listed, there[i])
+	for len(ids) > 0 {
+		n := min(len(ids), store.Page)
+		found, err := m.store.Entries(ctx, ids[:n])
+		if err != nil {
+			return nil, err
 		}
+		for i, e := range found {
+			if rec, err := m.open(e.ID, e.Value); err == nil && rec != nil && rec.User == there[i].rec.User {
+				listed = append(listed, there[i])
+			}
+		}
+		ids, there = ids[n:], there[n:]
 	}
-	return listed, err
+	return listed, nil
 }
+
+// importStatus says what an import found in terms of the public API.
+var importStatus = map[store.ImportStatus]ImportStatus{
+	store.ImportStored: ImportStored, store.ImportExisting: ImportExisting, store.ImportEnded: ImportEnded,
+}
+
+// importPageLen is how many sessions one pipeline imports.
+const importPageLen = 500
 
 // imported is a record on its way in.
 type imported struct {
 	id, raw string
 	rec     *record.Record
 	ttl     time.Duration
+	step    store.Import
 	outcome *ImportOutcome
 }
 
@@ -134,12 +241,12 @@ func (m *Manager) prepare(lr *LegacyRecord) (*imported, ImportOutcome) {
 	}
 	rec.SetFields(fields)
 	id := legacyID(lr.ID)
-	raw, err := rec.Encode(m.ring, m.store.key(id), m.cfg.Encrypt)
+	raw, err := rec.Encode(m.ring, m.keys.Session(id), m.cfg.Encrypt)
 	if err != nil {
 		return refuse(err)
 	}
-	if len(raw)+takeOverRoom > m.cfg.MaxBytes {
-		return refuse(fmt.Errorf("%w: %d bytes, Config.MaxBytes allows %d", ErrTooLarge, len(raw), m.cfg.MaxBytes))
+	if size := rec.DataLen(); size > m.cfg.MaxBytes {
+		return refuse(fmt.Errorf("%w: its values take %d bytes, Config.MaxBytes allows %d", ErrTooLarge, size, m.cfg.MaxBytes))
 	}
 	return &imported{id: id, raw: raw, rec: rec, ttl: ttl}, ImportOutcome{ID: id}
 }
@@ -171,7 +278,7 @@ func (m *Manager) legacyHead(lr *LegacyRecord, now time.Time, ttl time.Duration)
 func legacyFields(values map[string]any) ([]record.Field, error) {
 	fields := make([]record.Field, 0, len(values))
 	for name, v := range values {
-		raw, err := json.Marshal(v)
+		raw, err := jsonvalue.Encode(v)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("the value of %q does not encode (%T)", name, err) // whose text may quote it
@@ -180,7 +287,7 @@ func legacyFields(values map[string]any) ([]record.Field, error) {
 		case !utf8.ValidString(name):
 			return nil, errKeyNotUTF8
 		}
-		fields = append(fields, record.Field{Name: name, Raw: string(raw)})
+		fields = append(fields, record.Field{Name: name, Raw: raw})
 	}
 	slices.SortFunc(fields, func(a, b record.Field) int { return strings.Compare(a.Name, b.Name) })
 	return fields, nil
@@ -191,7 +298,9 @@ func isTexts(v any) bool {
 	return ok
 }
 
-// ImportState is for package importer alone: where the state of imports is kept.
-func (a *Admin) ImportState(importstate.Key) (client redis.UniversalClient, prefix string) {
-	return a.store.client, a.store.prefix
+func init() {
+	importstate.Of = func(manager any) (client redis.UniversalClient, prefix string) {
+		m := manager.(*Manager)
+		return m.client, m.cfg.Prefix
+	}
 }

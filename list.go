@@ -1,14 +1,18 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/rediserr"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // Info is what an operator, or its user, may know of a session.
@@ -27,23 +31,23 @@ type Info struct {
 
 // info describes what lies in e. It reports false for a tombstone, for nothing,
 // and for what does not verify.
-func (a *Admin) info(e entry) (Info, bool) {
-	rec, err := a.open(e)
-	now := a.cfg.Now()
+func (k *core) info(e store.Entry) (Info, bool) {
+	rec, err := k.open(e.ID, e.Value)
+	now := k.cfg.Now()
 	if err != nil || rec == nil || rec.TTL(now) <= 0 {
 		return Info{}, false
 	}
 	// What the TTL tells is too early where the deadline cut it short.
-	seen := now.Add(e.ttl - time.Duration(rec.Idle)*time.Second)
+	seen := now.Add(e.TTL - time.Duration(rec.Idle)*time.Second)
 	for _, t := range []time.Time{time.Unix(rec.Written, 0), time.Unix(rec.Created, 0), unixMicro(rec.Auth)} {
 		if t.After(seen) {
 			seen = t
 		}
 	}
 	i := Info{
-		ID: e.id, RemoteAddr: rec.RemoteAddr, UserAgent: rec.UserAgent,
+		ID: e.ID, RemoteAddr: rec.RemoteAddr, UserAgent: rec.UserAgent,
 		CreatedAt: time.Unix(rec.Created, 0), AuthTime: unixMicro(rec.Auth),
-		LastSeen: seen, ExpiresAt: now.Add(e.ttl), TTL: e.ttl, Bytes: len(e.raw),
+		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()),
 	}
 	if rec.LoggedIn() {
 		i.UserID = rec.User
@@ -51,67 +55,49 @@ func (a *Admin) info(e entry) (Info, bool) {
 	return i, true
 }
 
-// open decodes a record, and checks it if there are secrets. A tombstone, or
-// nothing, is no record and no error.
-func (a *Admin) open(e entry) (*record.Record, error) {
-	if e.raw == "" {
-		return nil, nil
-	}
-	if len(a.ring) > 0 {
-		rec, _, err := record.Open(a.ring, a.store.key(e.id), e.raw)
-		return rec, err
-	}
-	if record.IsTombstone(e.raw) {
-		return nil, nil
-	}
-	return record.Decode(e.raw)
-}
-
 // All lists every session under the prefix, in no order, by SCAN: it does not
 // block Redis, and shows each session that existed throughout at least once
-// (twice if Redis resizes its table meanwhile). It stops when the caller does,
+// (twice if Redis resizes its table meanwhile, or was away). It stops when the caller does,
 // and after the first error.
 func (a *Admin) All(ctx context.Context) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		stopped := false
-		err := a.store.scan(ctx, func(ids []string) bool {
-			found, err := a.store.entries(ctx, ids)
-			if err != nil {
-				stopped = true
-				yield(Info{}, fmt.Errorf("redsession: listing sessions: %w: %w", ErrUnavailable, err))
-				return false
-			}
-			for _, e := range found {
-				if i, ok := a.info(e); ok && !yield(i, nil) {
-					stopped = true
-					return false
+		ctx := a.patient(ctx)
+		err := a.store.Scan(ctx, func(ids []string) error {
+			for ids := range slices.Chunk(ids, store.Page) {
+				found, err := a.store.Entries(ctx, ids)
+				if err != nil {
+					return err
+				}
+				for _, e := range found {
+					if i, ok := a.info(e); ok && !yield(i, nil) {
+						return errStop
+					}
 				}
 			}
-			return true
+			return nil
 		})
-		if err != nil && !stopped {
+		if err != nil && !errors.Is(err, errStop) {
 			yield(Info{}, fmt.Errorf("redsession: listing sessions: %w: %w", ErrUnavailable, err))
 		}
 	}
 }
 
-// Count counts the sessions under the prefix, by SCAN.
-func (a *Admin) Count(ctx context.Context) (int, error) {
-	n := 0
-	var failed error
-	err := a.store.scan(ctx, func(ids []string) bool {
-		heads, err := a.store.heads(ctx, ids)
-		if failed = err; err != nil {
-			return false
-		}
-		for _, head := range heads {
-			if isRecord, _ := record.Peek(head); isRecord {
+// errStop is that a caller has seen enough.
+var errStop = errors.New("stopped")
+
+// Count counts the sessions under the prefix, by SCAN, as All finds them.
+func (a *Admin) Count(ctx context.Context) (n int, err error) {
+	ctx = a.patient(ctx)
+	err = a.store.Scan(ctx, func(ids []string) error {
+		heads, err := a.store.Heads(ctx, ids)
+		for _, h := range heads {
+			if h.Kind.Live() {
 				n++
 			}
 		}
-		return true
+		return err
 	})
-	if err = errors.Join(err, failed); err != nil {
+	if err != nil {
 		return 0, fmt.Errorf("redsession: counting sessions: %w: %w", ErrUnavailable, err)
 	}
 	return n, nil
@@ -120,12 +106,7 @@ func (a *Admin) Count(ctx context.Context) (int, error) {
 // Sessions lists the sessions that user is logged in to, the latest login
 // first. Entries of sessions that have ended are removed from the index.
 func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
-	var infos []Info
-	err := a.each(ctx, user, func(e entry, rec *record.Record) {
-		if i, ok := a.info(e); ok && i.UserID == user {
-			infos = append(infos, i)
-		}
-	})
+	infos, err := a.sessions(a.patient(ctx), user)
 	if err != nil {
 		return nil, fmt.Errorf("redsession: listing the user's sessions: %w: %w", ErrUnavailable, err)
 	}
@@ -133,32 +114,209 @@ func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
 	return infos, nil
 }
 
-// each calls fn with each session in user's index, half-open ones included, and
-// takes entries of dead ones out. The record comes before its entry, so an
-// entry without a record is dead.
-func (a *Admin) each(ctx context.Context, user string, fn func(entry, *record.Record)) error {
-	ids, err := a.store.listed(ctx, user, 0)
-	if err != nil {
-		return err
+// sessions reads user's index page by page, and takes out what is dead.
+func (k *core) sessions(ctx context.Context, user string) (infos []Info, err error) {
+	listed := make(map[string]bool) // a session that is just rotating may have two entries
+	for skip := 0; ; {
+		entries, err := k.store.Index(ctx, user, skip, store.Page)
+		if err != nil {
+			return nil, err
+		}
+		found, dead, err := k.current(ctx, user, entries)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			if i, ok := k.info(e.Entry); ok && i.UserID == user && !listed[i.ID] {
+				listed[i.ID] = true
+				infos = append(infos, i)
+			}
+		}
+		if err := k.leaveIndex(ctx, user, dead); err != nil {
+			return nil, err
+		}
+		if skip += len(entries) - len(dead); len(entries) < store.Page-1 { // one may have been the revocation mark
+			return infos, nil
+		}
 	}
-	var dead []string
-	for ids := range slices.Chunk(ids, page) {
-		found, err := a.store.entries(ctx, ids)
+}
+
+// entryGrace is how young an entry may be that has no record: its login may be under way.
+const entryGrace = 10 * time.Minute
+
+// living is a session of a user's index.
+type living struct {
+	store.Entry
+	login int64 // Unix microseconds
+}
+
+// current reads what the entries of a page of user's index have become, over timed
+// rotations, and returns the sessions, the oldest login first. It tells which entries are
+// dead, or a second one of the same session.
+func (k *core) current(ctx context.Context, user string, entries []store.Indexed) (found []living, dead []string, err error) {
+	at := make([]store.Indexed, len(entries)) // where each goes on
+	copy(at, entries)
+	began, known := entries, make(map[string]bool)
+	for hop := 0; len(at) > 0 && hop < maxHops; hop++ {
+		page, err := k.store.Entries(ctx, idsOf(at))
+		if err != nil {
+			return nil, nil, err
+		}
+		var next, from []store.Indexed
+		for i, e := range page {
+			rec, err := k.open(e.ID, e.Value)
+			switch leads := e.Head().Leads(); {
+			case rec != nil && err == nil && rec.User == user && !known[e.ID]:
+				known[e.ID] = true
+				found = append(found, living{e, at[i].Score})
+			case leads != "":
+				next, from = append(next, store.Indexed{ID: leads, Score: at[i].Score}), append(from, began[i])
+			case err != nil && e.Head().Kind.Live(): // another server may have the secret
+			case e.Absent() && hop == 0 && k.store.Apart() && k.young(at[i].Score): // its login may be under way
+			default:
+				dead = append(dead, began[i].ID)
+			}
+		}
+		at, began = next, from
+	}
+	slices.SortStableFunc(found, func(a, b living) int { return cmp.Compare(a.login, b.login) })
+	return found, dead, nil
+}
+
+func (k *core) young(score int64) bool {
+	return k.cfg.Now().Sub(time.UnixMicro(score)) < entryGrace
+}
+
+func idsOf(entries []store.Indexed) []string {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	return ids
+}
+
+func (k *core) leaveIndex(ctx context.Context, user string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return k.store.Each(ctx, []store.Step{&store.Leave{User: user, IDs: ids}})
+}
+
+// longIndex is how many entries an index may have before a login looks whether
+// the oldest are dead: an account that logs in by the minute and never out must
+// not fill Redis.
+const longIndex = 50
+
+// trim ends the logins of a user beyond Config.MaxPerUser, as entered found them, and
+// takes dead entries out of a long index. What cannot be done now is found again at the
+// next login. What earlier tries of the same login left, orphaned, counts for nothing.
+func (k *core) trim(ctx context.Context, entered *store.Enter, orphaned []string) {
+	user := entered.User
+	if entered.Aside {
+		k.emit(ctx, Event{Kind: EventRefused, UserID: user, Reason: "something else lay where the index of the user's sessions belongs"})
+	}
+	switch {
+	case entered.Over > 0:
+		if err := k.evict(ctx, entered, orphaned); err != nil {
+			k.emit(ctx, Event{Kind: EventFailed, UserID: user, Err: fmt.Errorf("redsession: ending logins beyond MaxPerUser: %w", err)})
+		}
+	case entered.Length > longIndex:
+		k.store.Background(ctx, func(ctx context.Context) {
+			entries, err := k.store.Index(ctx, user, 0, longIndex)
+			if err != nil {
+				return
+			}
+			if _, dead, err := k.current(ctx, user, entries); err == nil {
+				_ = k.leaveIndex(ctx, user, dead)
+			}
+		})
+	}
+}
+
+// maxEvictPages bounds what one login looks at in its user's index.
+const maxEvictPages = 8
+
+// evict takes dead entries out of the index, page by page, and once all of it is seen ends
+// the oldest logins that are still beyond the limit. Until then it ends none: what is
+// further on may be dead. A longer index is healed by the next logins.
+func (k *core) evict(ctx context.Context, entered *store.Enter, orphaned []string) error {
+	over, entries := entered.Over, entered.Oldest
+	var alive []store.Indexed
+	seen := 0
+	for page := 1; over > 0; page++ {
+		found, dead, err := k.current(ctx, entered.User, entries)
 		if err != nil {
 			return err
 		}
+		over -= int64(len(entries) - len(found)) // those without a record count for nothing
+		seen += len(found)
 		for _, e := range found {
-			rec, err := a.open(e)
-			switch {
-			case rec != nil && err == nil && rec.User == user:
-				fn(e, rec)
-			case e.raw == "":
-				dead = append(dead, e.id)
+			if slices.Contains(orphaned, e.ID) { // it ends in the background
+				over--
+			} else {
+				alive = append(alive, store.Indexed{ID: e.ID})
 			}
 		}
+		if err := k.leaveIndex(ctx, entered.User, dead); err != nil {
+			return err
+		}
+		if int64(seen) >= entered.Length-2 || len(entries) < store.Page-3 || page == maxEvictPages {
+			break
+		}
+		if entries, err = k.store.Index(ctx, entered.User, seen, store.Page); err != nil {
+			return err
+		}
 	}
-	if len(dead) == 0 {
+	if over <= 0 || len(alive) == 0 {
 		return nil
 	}
-	return a.store.unlist(ctx, user, dead...)
+	all := func(string, *record.Record) bool { return true }
+	for end := range slices.Chunk(alive[:min(int(over), len(alive))], store.Page) {
+		if _, err := k.revokePage(ctx, entered.User, end, "more logins than MaxPerUser", all, map[string]bool{}, map[string]bool{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passes tells whether what failed may be tried again.
+func passes(err error) bool { return store.MeaningOf(err).Recovery != rediserr.Stays }
+
+// asStoreError returns what went wrong at the door to Redis, nil for any other error.
+func asStoreError(err error) *store.Error {
+	if e := (*store.Error)(nil); errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+// atOnce is how many sessions are ended at once: one after the other each would wait for
+// a round trip, and for Redis's disk if that is slow.
+const atOnce = 16
+
+// forEachInParallel calls fn for all of ids, for some at once, and returns the first
+// error.
+func forEachInParallel(ids []string, fn func(id string) error) error {
+	queue := make(chan string)
+	var workers sync.WaitGroup
+	var mu sync.Mutex // guards failed
+	var failed error
+	for range min(atOnce, len(ids)) {
+		workers.Go(func() {
+			for id := range queue {
+				err := fn(id)
+				mu.Lock()
+				if failed == nil {
+					failed = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, id := range ids {
+		queue <- id
+	}
+	close(queue)
+	workers.Wait()
+	return failed
 }

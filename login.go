@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/redsession/redsession/internal/clientinfo"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -39,13 +41,15 @@ func RememberFor(d time.Duration) LoginOption {
 
 // Pending says that the password was right and a second factor is missing:
 // LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
-// to call Promote.
+// to call Promote. Until then the session is in no list of the user's.
 func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
 
 // Login makes this the session of user. Call it once the user has proved who
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
-// come along; as another user the session starts empty. It panics if user is "".
+// come along; as another user the session starts empty. It stands, from empty, though the
+// old session has ended meanwhile, and is ErrGone if all of the user's sessions were revoked
+// after the request began. It panics if user is "".
 func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
@@ -61,11 +65,12 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 		s.pending.err = unavailable(err)
 	}
 	s.loginLocked(user, int64(o.remember/time.Second), o.pending)
-	s.head.Stamp = stamp
+	s.head.Stamp, s.pending.checked = stamp, s.loadedAt
 }
 
 // Promote completes a login that was Pending, under a new id. Without a pending
-// login the commit fails.
+// login the commit fails; it is ErrGone if that login has ended, or all of the user's
+// sessions were revoked, since the password was checked.
 func (s *Session) Promote() {
 	s.lock()
 	defer s.mu.Unlock()
@@ -75,7 +80,9 @@ func (s *Session) Promote() {
 		}
 		return
 	}
+	checked := s.head.Auth // of the password
 	s.loginLocked(s.head.User, s.head.Remember, false)
+	s.pending.promote, s.pending.checked = true, checked
 }
 
 func (s *Session) loginLocked(user string, remember int64, pending bool) {
@@ -87,14 +94,14 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		s.view() // before the base is another
 	}
 	s.pending.carry = keep && (!s.pending.fresh || s.pending.carry)
-	s.pending.fresh, s.pending.login = true, true
+	s.pending.fresh, s.pending.login, s.pending.promote = true, true, false
 	head := record.Record{
 		Created: s.head.Created, Auth: now.UnixMicro(),
 		User: user, Pending: pending, Remember: remember,
 		Idle: seconds(s.m.cfg.IdleTimeout), Deadline: now.Add(s.m.cfg.AbsoluteTimeout).Unix(),
 		Source:     s.head.Source,
 		Stamp:      cmp.Or(s.pending.stamp, s.head.Stamp), // of the half-open login, for Promote
-		RemoteAddr: remoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: userAgent(s.r),
+		RemoteAddr: clientinfo.RemoteAddr(s.r, s.m.cfg.TrustedHops), UserAgent: clientinfo.UserAgent(s.r),
 	}
 	if !keep {
 		head.Created = now.Unix()
@@ -115,6 +122,10 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 // ended, as when Logout is clicked twice, nothing is kept and no cookie is touched,
 // since the client may have logged in again: flashes are dropped, other values are
 // ErrGone.
+//
+// If Redis cannot be reached in time the commit is ErrUnavailable, as the session has not
+// ended yet. This process then serves it no more and ends it when Redis is back, and the
+// client gets a cookie in its place by which any server that gets it does so.
 func (s *Session) Logout() {
 	s.lock()
 	defer s.mu.Unlock()
@@ -128,69 +139,122 @@ func (s *Session) Logout() {
 	}
 }
 
-// logIn stores the session under its new id and then puts a tombstone in the
-// place of the old one. Only when both are done does the cookie leave.
-func (c *commit) logIn() error {
-	evicted, err := c.takePlace()
+// commitLogin stores the session under its new id, enters it in the user's index and puts
+// a tombstone in the place of the old one. Only when that is decided does the cookie
+// leave.
+func (c *commit) commitLogin(ctx context.Context) error {
+	began := c.base
+	if began == nil && c.ended.next != "" {
+		if err := c.goOnFromLogin(ctx, c.ended.next); err != nil && !errors.Is(err, errEnded) {
+			return err
+		}
+	}
+	done, err := c.carryOut(ctx, c.loginAttempt)
 	if err != nil {
 		return err
 	}
-	if c.base != nil {
-		c.m.memory.ended(c.base.id)
-		c.m.memory.ended(origin(c.base.id, c.base.rec))
-		c.m.unlist(c.ctx, c.base)
+	c.accept(done)
+	for _, old := range []*stored{began, c.base} { // which may be the same
+		if old != nil {
+			c.m.tellEnded(old.id, origin(old.id, old.rec))
+		}
 	}
-	c.m.evict(c.ctx, c.result.rec.User, evicted)
-	c.cookie = cookieSet
+	if done.end != nil && done.end.Found.Head().Leads() != "" { // rotated since it was loaded
+		c.endLeft(ctx, began)
+	}
+	c.endOthers(ctx)
+	if done.enter != nil {
+		c.m.trim(ctx, done.enter, c.orphaned)
+	}
 	if c.head.Pending {
-		c.emit(EventPending)
+		c.replaced(EventPending)
 	} else {
-		c.emit(EventLogin)
+		c.replaced(EventLogin)
 	}
 	return nil
 }
 
-// takePlace does so, and returns the ids of the logins that are too many now. It
-// leaves base nil if the login stands without the session that it began from.
-func (c *commit) takePlace() (evicted []string, err error) {
-	old := c.base
-	for try := 0; ; try++ {
-		var from *record.Record
-		if c.base != nil && c.carry {
-			from = c.base.rec
+// loginAttempt is the plan of a login on top of base.
+func (c *commit) loginAttempt() (attempt, error) {
+	m := c.m
+	var from *record.Record
+	if c.base != nil && c.carry {
+		from = c.base.rec
+	}
+	at, as, err := c.newRecord(from)
+	if err != nil {
+		return attempt{}, err
+	}
+	p := loginPlan{
+		at: at, as: as, earlier: c.inserted, old: c.base,
+		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, checked: c.checked,
+	}
+	if old := c.base; old != nil {
+		p.keep = old.rec.User == "" || old.rec.User == at.rec.User
+		key, life := m.keys.Session(old.id), m.cfg.RotateGrace
+		tomb := record.NewTombstone(m.cfg.Now(), life)
+		if p.keep {
+			tomb = record.NewLoginTombstone(m.cfg.Now(), life, at.id)
 		}
-		if evicted, err = c.put(from); err != nil {
-			if try > 0 { // the old session surely goes on as it was
-				c.withdraw()
-			}
-			return nil, err
-		}
-		if c.base == nil {
-			return evicted, nil
-		}
-		tomb := record.NewTombstone(c.m.cfg.Now(), c.m.cfg.RotateGrace).Encode(c.m.ring, c.m.store.key(c.base.id))
-		swapped, current, err := c.m.store.swap(c.ctx, c.base.id, c.base.rec.Rev, tomb, c.m.cfg.RotateGrace)
+		p.over = sealed{old.id, tomb.Encode(m.ring, key), life}
+	}
+	return planLogin(p), nil
+}
+
+// goOnFromLogin has a login go on from the session at id, which an earlier login of the
+// same user put in the place of the client's: it is the same browser, whose answer was
+// lost. Half of a login does not go on from a whole one. The error is errEnded if there is
+// no such session.
+func (c *commit) goOnFromLogin(ctx context.Context, id string) error {
+	for range maxHops {
+		v, err := c.m.store.Get(ctx, id)
 		if err != nil {
-			return nil, unavailable(err) // the record stays: the tombstone may be there
+			return unavailable(err)
 		}
-		if swapped {
-			return evicted, nil
+		rec, tomb, err := v.Open(c.m.ring, c.m.keys.Session(id))
+		switch {
+		case err != nil:
+			return errEnded
+		case tomb != nil && tomb.Kind == record.LoggedIn:
+			id = tomb.Next
+			continue
+		case rec == nil || rec.User != c.head.User || rec.Pending != c.head.Pending || rec.TTL(c.m.cfg.Now()) <= 0:
+			return errEnded
 		}
-		if err := c.rebase(current, try); errors.Is(err, ErrGone) && c.mayStartEmpty(old.rec) {
-			c.base = nil // nothing of a user's has come back: the login stands, from empty
-		} else if err != nil {
-			c.withdraw()
-			return nil, err
-		}
+		c.base, c.merged = &stored{id: id, rec: rec}, true
+		return nil
+	}
+	return errEnded
+}
+
+// startEmpty lets a login stand though the session that it began from has ended: nothing
+// of a user's comes back. A promotion does not stand, as what proved the first factor is
+// gone.
+func (c *commit) startEmpty() bool {
+	if !c.login || c.promote {
+		return false
+	}
+	c.base, c.carry, c.fields, c.merged = nil, false, nil, true
+	return true
+}
+
+// endOthers ends the further sessions whose cookies came: what is left of them must not
+// be found once the client has a new cookie, or none.
+func (c *commit) endOthers(ctx context.Context) {
+	for _, at := range c.others {
+		c.endLeft(ctx, at)
 	}
 }
 
-// mayStartEmpty tells whether a login stands though the session that it began
-// from has ended. Of an anonymous one nothing of a user's comes back. Of the same
-// user's it may have been another request that found the stamp changed, by the
-// very handler that logs in again now; the new stamp vouches for the login.
-func (c *commit) mayStartEmpty(old *record.Record) bool {
-	return old.User == "" || c.m.cfg.UserStamp != nil && old.User == c.head.User && old.LoggedIn()
+// endLeft ends a session that the client had beside the one that it has now. If Redis does
+// not, this process serves it no more, and ends it later.
+func (c *commit) endLeft(ctx context.Context, at *stored) {
+	_, err := c.m.end(ctx, at.id, true)
+	if err == nil {
+		return
+	}
+	c.m.block(at)
+	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
 }
 
 // presentStamp is what a login is sealed with. Nothing else reads it anew, and
@@ -207,36 +271,66 @@ func (m *Manager) presentStamp(ctx context.Context, user string) (string, error)
 	return m.ring[0].Stamp(user, stamp), nil
 }
 
-// logOut ends the session before anything else. What the handler set after
+// commitLogout ends the session before anything else. What the handler set after
 // Logout then begins another.
-func (c *commit) logOut() error {
-	known := c.base != nil
-	if known {
-		if _, err := c.m.endSession(c.ctx, c.base.id, true); err != nil {
-			return unavailable(err)
-		}
-		c.over = true
-		c.m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr()})
+func (c *commit) commitLogout(ctx context.Context) error {
+	if err := c.endSessions(ctx); err != nil {
+		return err
 	}
-	if err := c.s.endLegacy(c.ctx); err != nil {
+	if err := c.s.endLegacy(ctx); err != nil {
 		return unavailable(err)
 	}
-	c.base, c.carry = nil, false
+	known := c.out.ended
+	dead := c.dead && !known
 	switch {
 	case c.err != nil:
 		return c.err
-	case c.dead && !c.login && len(withoutFlashes(c.fields)) > 0:
+	case dead && !c.login && len(withoutFlashes(c.fields)) > 0:
 		return c.s.gone()
-	case c.dead && !c.login:
+	case dead && !c.login:
 		return nil // its client may have logged in again since: no cookie
 	case c.sent && (known || c.login || len(c.fields) > 0):
 		return errCookieStays
 	case c.login:
-		return c.logIn()
+		return c.commitLogin(ctx)
 	case len(c.fields) > 0 || c.store:
-		return c.create()
-	case known || c.s.came.invalid+c.s.came.overdue > 0 || c.cookie != cookieKeep:
-		c.cookie = cookieExpire
+		return c.create(ctx)
+	case known || c.s.came.Invalid+c.s.came.Overdue+len(c.s.came.Ending) > 0 || c.before != cookieKeep:
+		c.out.cookie = cookieExpire
 	}
 	return nil
+}
+
+// endSessions ends all sessions whose cookies came. Until Redis has done that, this process
+// serves them no more.
+func (c *commit) endSessions(ctx context.Context) error {
+	m, all := c.m, c.others
+	if c.base != nil {
+		all = append([]*stored{c.base}, all...)
+	}
+	for _, at := range all {
+		if _, err := m.endOf(ctx, at.id, at.rec.User, true); err != nil {
+			if passes(err) { // otherwise nothing would ever make up for it
+				c.out.toEnd = !c.sent
+				for _, at := range all {
+					m.block(at)
+				}
+			}
+			return unavailable(err)
+		}
+	}
+	for _, at := range all {
+		m.cache.Unblock(at.id)
+		m.tellEnded(at.id, origin(at.id, at.rec))
+		if at == c.base || c.base == nil {
+			c.s.note(Event{Kind: EventLogout, ID: at.id, UserID: cmp.Or(c.user, at.rec.User)})
+		}
+	}
+	c.out.ended = c.out.ended || len(all) > 0
+	c.base, c.others, c.carry = nil, nil, false
+	return nil
+}
+
+func withoutFlashes(fields []record.Field) []record.Field {
+	return slices.DeleteFunc(slices.Clone(fields), func(f record.Field) bool { return f.Name == flashKey })
 }

@@ -9,11 +9,11 @@
 //
 // The request's way through the package, file by file:
 //
-//	cookie.go   the signed cookie
-//	sliding.go  GET and EXPIRE, in a pipeline that concurrent loads share; deadlines
+//	sliding.go  the load: cookie, GET and EXPIRE, deadlines
 //	session.go  what the handler sees, and the changes that it makes
+//	writer.go   when they are committed
 //	commit.go   the write-back; login.go and rotate.go give a new id
-//	writer.go   when all that happens
+//	plan.go     what each of them does to Redis
 //
 // A change that cannot be kept is an error that the client sees: see [ErrGone],
 // [ErrTooLarge], [ErrUnavailable] and [ErrHeadersSent].
@@ -24,7 +24,13 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/redsession/redsession/internal/redisurl"
+	"github.com/redsession/redsession/internal/breaker"
+	"github.com/redsession/redsession/internal/clientinfo"
+	"github.com/redsession/redsession/internal/outage"
+	"github.com/redsession/redsession/internal/sessioncookie"
+	"github.com/redsession/redsession/internal/store"
+	"github.com/redsession/redsession/internal/tuning"
+	"github.com/redsession/redsession/internal/watch"
 )
 
 // Errors that Save returns and Config.ErrorHandler gets, wrapped; find them
@@ -33,11 +39,12 @@ var (
 	// ErrGone is a change to a session that has ended meanwhile: logged out,
 	// revoked or expired. The client should load the page again. Status 409.
 	ErrGone = errors.New("session has ended")
-	// ErrTooLarge is a session beyond Config.MaxBytes. Nothing was stored.
-	// Status 500.
+	// ErrTooLarge is a session whose values are beyond Config.MaxBytes. Nothing was
+	// stored. Status 500.
 	ErrTooLarge = errors.New("session too large")
 	// ErrUnavailable is that Redis, or Config.UserStamp, did not answer in time,
-	// or that nobody can tell whether a change was stored. Status 503.
+	// that Redis refused, or that nobody can tell whether a change was stored. Status
+	// 503.
 	ErrUnavailable = errors.New("session store unavailable")
 	// ErrHeadersSent is a change that needs a cookie, such as a login, after the
 	// response has begun. It was not made, but for a logout, which ends the
@@ -49,46 +56,71 @@ var (
 // use. Several servers share sessions if they share Redis, Prefix and Secrets.
 type Manager struct {
 	*Admin
-	transport *transport
-	streams   streams
-	breakers  *breakers
-	memory    *memory
+	cookies *sessioncookie.Codec
+	streams *watch.Watcher
+	cache   *outage.Cache
+
+	expireTold sometimes // of refusals to prolong
+	down       []string  // what Redis does not do at the moment; outageChanged alone uses it
 }
 
 // New returns a Manager. It reports every mistake in c at once. It asks Redis
-// once, within RedisTimeout, and logs the outcome; that Redis is down now is no
-// error. Call Close when the program ends.
+// once, within two RedisTimeout, and logs the outcome, with the name of each command
+// that Redis refuses; that Redis is down now is no error. Call Close when the program
+// ends.
 func New(c Config) (*Manager, error) {
 	c = c.withDefaults()
-	a, err := newAdmin(c, c.check())
+	k, err := newCore(c, c.check())
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{Admin: a, transport: newTransport(c, a.ring)}
-	m.breakers = newBreakers(m.store.client, c.RedisTimeout, m.outageChanged)
-	m.store.guard = m.breakers
-	m.memory = newMemory(m)
-	m.breakers.onBlink = m.memory.endAgain
-	m.onEnd = m.memory.ended
-	m.streams.admin, m.streams.poll = a, streamPoll
-	ctx := m.bounded(context.Background())
-	defer ctx.end(false)
-	where := redisurl.Place(m.store.client)
-	if err := m.store.ping(ctx); err != nil {
-		c.Logger.Warn("session store cannot be reached", "redis", where, "error", err.Error())
-	} else {
-		c.Logger.Info("sessions are stored in Redis", "redis", where, "prefix", c.Prefix)
-	}
+	m := &Manager{Admin: &Admin{k}, cookies: newCodec(c, k)}
+	m.breaker = breaker.New(breaker.Config{
+		Topology: k.topology, Timeout: c.RedisTimeout, Wait: k.wait(), ProbeEvery: tuning.Current().Probe,
+		Probe:    m.probe,
+		OnChange: m.outageChanged,
+		OnBlink:  m.reconnected,
+		DropIdle: k.dropIdle,
+	})
+	m.openStore()
+	m.cache = outage.New(outage.Config{
+		MaxEntries: maxCached, MaxBytes: maxCachedBytes, MaxStale: c.OutageMaxStale, MaxEnded: maxEndedIDs,
+		EndAgainFor: endAgainFor, Now: c.Now, End: m.endAgain,
+	})
+	m.streams = watch.New(watch.Config{
+		Poll: tuning.Current().StreamPoll, Page: store.Page, MaxStale: c.OutageMaxStale, Now: c.Now,
+		Look: m.lookAtStreams, Shard: m.shard, Ended: ErrGone,
+	})
+	m.onEnd = m.forgetEnded
+	m.greet()
 	return m, nil
 }
 
-// Close stops background work, brings to Redis what an outage left pending, for
-// at most 5 seconds, and closes the connections that New opened. It says what it
-// could not keep. A client passed in Config.Client stays open.
+// greet asks Redis for a sign of life and logs what it finds.
+func (m *Manager) greet() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*m.cfg.RedisTimeout)
+	defer cancel()
+	log, where := m.cfg.Logger, m.topology.String()
+	refused, err := m.store.Check(ctx)
+	if err != nil {
+		log.Warn("session store cannot be reached", "redis", where, "error", err.Error())
+		return
+	}
+	for _, r := range refused {
+		log.Warn("session store refuses a command that sessions need", "redis", where, "error", r.Error())
+	}
+	log.Info("sessions are stored in Redis", "redis", where, "prefix", m.cfg.Prefix)
+}
+
+// Close stops background work, makes the endings that an outage left, for at most 5
+// seconds, and closes the connections that New opened. It says what it could not end.
+// Afterwards every load and commit is ErrUnavailable. A client passed in Config.Client
+// stays open.
 func (m *Manager) Close() error {
-	m.streams.close()
-	err := m.memory.close()
-	m.breakers.close()
+	m.streams.Close()
+	err := m.closeOutage()
+	m.store.Close() // first: what commits left to the background is still sent
+	m.breaker.Close()
 	return errors.Join(err, m.Admin.Close())
 }
 
@@ -99,27 +131,65 @@ type exchange struct {
 	writer  responseWriter
 }
 
+// contextKey finds the session of the innermost Manager. That of a certain Manager is
+// found by the Manager's core.
 type contextKey struct{}
 
 func (x *exchange) Value(key any) any {
-	if key == (contextKey{}) {
+	switch key := key.(type) {
+	case contextKey:
 		return &x.session
+	case *core:
+		if key == x.session.m.core {
+			return &x.session
+		}
 	}
 	return x.Context.Value(key)
 }
 
-// Lookup returns the session of the request whose context this is, if Handler
-// is in its chain and did not skip it.
+// loading is the context of the load of a request. It has no session yet, and leaves the
+// events to be told once the load is settled. Made of a pointer alone, it costs nothing.
+type loading struct{ *exchange }
+
+func (l loading) Value(key any) any {
+	if key == (collectorKey{}) {
+		return &l.session.events
+	}
+	return l.Context.Value(key)
+}
+
+// Lookup returns the session of the request whose context this is, if a Handler is
+// in its chain and did not skip it; of several Managers in the chain, that of the
+// innermost.
 func Lookup(ctx context.Context) (*Session, bool) {
 	s, ok := ctx.Value(contextKey{}).(*Session)
 	return s, ok
 }
 
-// FromContext returns the session of the request whose context this is. It
-// panics if there is none: no Handler is in the chain, or Config.Skip skipped
-// the request. Lookup does not panic.
+// FromContext returns the session of the request whose context this is; of several
+// Managers in the chain, that of the innermost. It panics if there is none: no Handler
+// is in the chain, or Config.Skip skipped the request. Lookup does not panic.
 func FromContext(ctx context.Context) *Session {
 	s, ok := Lookup(ctx)
+	return mustHave(s, ok)
+}
+
+// Lookup returns the session that m loaded for the request whose context this is,
+// however many Managers are in the chain.
+func (m *Manager) Lookup(ctx context.Context) (*Session, bool) {
+	s, ok := ctx.Value(m.core).(*Session)
+	return s, ok
+}
+
+// FromContext returns the session that m loaded for the request whose context this is,
+// however many Managers are in the chain. It panics if there is none: m's Handler is not
+// in the chain, or Config.Skip skipped the request.
+func (m *Manager) FromContext(ctx context.Context) *Session {
+	s, ok := m.Lookup(ctx)
+	return mustHave(s, ok)
+}
+
+func mustHave(s *Session, ok bool) *Session {
 	if !ok {
 		panic("redsession: no session in this context: wrap the handler with Manager.Handler; or Config.Skip skipped this request, then use Lookup")
 	}
@@ -131,6 +201,10 @@ func FromContext(ctx context.Context) *Session {
 // leaves. A request without a cookie of ours costs Redis nothing, a read-only
 // one a GET and an EXPIRE in one round trip.
 //
+// While an outage of Redis is young, a request that cannot go on without Redis waits for
+// it, for up to Config.OutageWait: that may be inside the handler's first Write. Hold no
+// lock and no database transaction across it.
+//
 // A middleware that recovers panics belongs outside: Handler commits nothing but
 // a logout when a handler panics, and cuts the connection by http.ErrAbortHandler,
 // which must be passed on, when a change fails after the response has begun.
@@ -140,32 +214,37 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if s, ok := Lookup(r.Context()); ok && s.m == m { // wrapped twice
+		if _, ok := m.Lookup(r.Context()); ok { // wrapped twice
 			next.ServeHTTP(w, r)
 			return
 		}
 		x := &exchange{Context: r.Context()}
-		x.session.m, x.session.r = m, r
-		if err := x.session.load(r.Context()); err != nil {
-			m.answer(w, r, err)
+		s := &x.session
+		s.m, s.r = m, r
+		err := s.load(loading{x})
+		s.tell()
+		s.r = r.WithContext(x)
+		if err != nil {
+			s.broken = err
+			m.answer(w, s.r, err)
 			return
 		}
-		x.writer.ResponseWriter, x.writer.session = w, &x.session
-		x.session.r = r.WithContext(x)
-		x.writer.serve(next, x.session.r)
+		x.writer.ResponseWriter, x.writer.session = w, s
+		x.writer.serve(next, s.r)
 	})
 }
 
 // answer lets the ErrorHandler answer a request with err.
 func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
-	e := Event{Kind: EventFailed, Err: err, RemoteAddr: remoteAddr(r, m.cfg.TrustedHops)}
-	if s, ok := Lookup(r.Context()); ok {
+	e := Event{Kind: EventFailed, Err: err, RemoteAddr: clientinfo.RemoteAddr(r, m.cfg.TrustedHops), Method: r.Method, Path: r.URL.Path}
+	if s, ok := m.Lookup(r.Context()); ok {
 		s.mu.Lock()
 		if e.UserID = s.head.User; s.base != nil {
 			e.ID = s.base.id
 		}
 		s.mu.Unlock()
 	}
+	e.Reason = refusal(err)
 	m.emit(r.Context(), e)
 	w.Header().Set("Cache-Control", "no-store") // whatever answers: it is of this moment alone
 	m.cfg.ErrorHandler(w, r, err)

@@ -1,180 +1,108 @@
 package redsession_test
 
 import (
-	"compress/gzip"
-	"context"
-	"errors"
-	"io"
+	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"slices"
-	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/stage"
 )
 
-// neighbours are what stands around Handler in real programs.
-var neighbours = []struct {
-	name string
-	wrap func(t *testing.T, m *redsession.Manager, h http.Handler) http.Handler
-}{
-	{"http.TimeoutHandler outside", func(_ *testing.T, m *redsession.Manager, h http.Handler) http.Handler {
-		return http.TimeoutHandler(m.Handler(h), time.Hour, "late")
-	}},
-	{"http.TimeoutHandler inside", func(_ *testing.T, m *redsession.Manager, h http.Handler) http.Handler {
-		return m.Handler(http.TimeoutHandler(h, time.Hour, "late"))
-	}},
-	{"http.StripPrefix outside", func(_ *testing.T, m *redsession.Manager, h http.Handler) http.Handler {
-		return http.StripPrefix("/a", m.Handler(http.StripPrefix("/b", h)))
-	}},
-	{"gzip outside", func(_ *testing.T, m *redsession.Manager, h http.Handler) http.Handler { return zipping(m.Handler(h)) }},
-	{"gzip inside", func(_ *testing.T, m *redsession.Manager, h http.Handler) http.Handler { return m.Handler(zipping(h)) }},
-	{"itself", func(_ *testing.T, m *redsession.Manager, h http.Handler) http.Handler { return m.Handler(m.Handler(h)) }},
-	{"another Manager", func(t *testing.T, m *redsession.Manager, h http.Handler) http.Handler {
-		other := newMini(t).manager(t, func(c *redsession.Config) { c.Cookie.Name = "other" })
-		return other.Handler(m.Handler(h))
-	}},
-	{"httputil.ReverseProxy inside", func(t *testing.T, m *redsession.Manager, h http.Handler) http.Handler {
-		backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Cache-Control", "public")
-			w.WriteHeader(http.StatusEarlyHints)
-			io.WriteString(w, "hel")
-			w.(http.Flusher).Flush()
-			io.WriteString(w, "lo")
-		}))
-		t.Cleanup(backend.Close)
-		target, _ := url.Parse(backend.URL)
-		proxy := httputil.NewSingleHostReverseProxy(target)
-		return m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(httptest.NewRecorder(), r)
-			proxy.ServeHTTP(w, r)
-		}))
-	}},
+// The tests in this file show the main promises end to end, on one page. Each topic has its own tests in suite.
+
+const cart = redsession.Key[[]string]("cart")
+
+// shop is a program with a login and a cart.
+var shop = stage.Handlers{
+	"/login":  func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) { s.Login("alice") },
+	"/logout": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) { s.Logout() },
+	"/buy": func(_ http.ResponseWriter, r *http.Request, s *redsession.Session) {
+		cart.Update(s, func(items []string) []string { return append(items, r.FormValue("item")) })
+	},
+	"/": func(w http.ResponseWriter, _ *http.Request, s *redsession.Session) {
+		items, _ := cart.Get(s)
+		fmt.Fprintf(w, "%q has %d items", s.UserID(), len(items))
+	},
 }
 
-func TestNeighbours(t *testing.T) {
-	for _, row := range neighbours {
-		t.Run(row.name, func(t *testing.T) {
-			m := newMini(t).manager(t)
-			srv := httptest.NewServer(row.wrap(t, m, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				number.Update(redsession.FromContext(r.Context()), addOne)
-				io.WriteString(w, "hello")
-			})))
-			t.Cleanup(srv.Close)
-			b := newBrowser(t, srv)
-			first, early := b.getTraced("/a/b/")
-			if len(first.setCookies()) != 1 || first.body != "hello" || !slices.Equal(first.Header.Values("Cache-Control"), []string{"no-store"}) {
-				t.Errorf("got body %q and header %v, want hello, one cookie and no-store", first.body, first.Header)
-			}
-			if slices.ContainsFunc(early, func(h http.Header) bool { return h.Get("Set-Cookie") != "" }) {
-				t.Errorf("got a cookie with early hints, %v", early)
-			}
-			b.get("/a/b/")
-			direct := newBrowser(t, serve(t, m, handlers{"/": showNumber}))
-			if got := direct.with(b.cookie()).get("/").body; got != "2" {
-				t.Errorf("got number %s, want 2", got)
-			}
-		})
+func TestMiddlewareKeepsWhatParallelRequestsAndOtherServersWrite(t *testing.T) {
+	t.Parallel()
+	e := stage.NewMini(t)
+	one, two := stage.Serve(t, e.Manager(t), shop), stage.Serve(t, e.Manager(t), shop)
+	here := stage.NewBrowser(t, one)
+	here.Get("/buy?item=tea")
+	there := stage.NewBrowser(t, two).With(here.Cookie())
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() { here.Get("/buy?item=milk") })
+		all.Go(func() { there.Get("/buy?item=sugar") })
+	}
+	all.Wait()
+	for name, b := range map[string]*stage.Browser{"one server": here, "the other": there} {
+		if got, want := b.Get("/").Text, `"" has 21 items`; got != want {
+			t.Errorf("at %s: got %s, want %s", name, got, want)
+		}
 	}
 }
 
-// zipping is what gzip middlewares do.
-func zipping(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		defer z.Close()
-		next.ServeHTTP(&zipped{w, z}, r)
-	})
+func TestMiddlewareChangesTheCookieAtLoginAndEndsItAtLogout(t *testing.T) {
+	t.Parallel()
+	b := stage.NewBrowser(t, stage.Serve(t, stage.NewMini(t).Manager(t), shop))
+	b.Get("/buy?item=tea")
+	before := b.Cookie()
+	b.Get("/login")
+	login := b.Cookie()
+	if before == "" || login == before {
+		t.Error("got the same cookie before and after a login, want another")
+	}
+	if got, want := b.Get("/").Text, `"alice" has 1 items`; got != want {
+		t.Errorf("after the login: got %s, want %s", got, want)
+	}
+	if got, want := b.With(before).Get("/").Text, `"" has 0 items`; got != want {
+		t.Errorf("with the cookie from before the login: got %s, want %s", got, want)
+	}
+	if b.Get("/logout"); b.Cookie() != "" {
+		t.Error("got a cookie after the logout, want none")
+	}
+	if got, want := b.With(login).Get("/").Text, `"" has 0 items`; got != want {
+		t.Errorf("with the cookie of a session that was logged out: got %s, want %s", got, want)
+	}
 }
 
-type zipped struct {
-	http.ResponseWriter
-	zip *gzip.Writer
-}
-
-func (z *zipped) Write(p []byte) (int, error) { return z.zip.Write(p) }
-
-func TestTimedOutHandler(t *testing.T) {
-	var timedOut chan struct{} // closed when the client has its 503
-	timeout := func(h http.Handler) http.Handler { return http.TimeoutHandler(h, time.Millisecond, "late") }
+func TestMiddlewareAsksRedisOnce(t *testing.T) {
+	t.Parallel()
+	m, sent := stage.NewMini(t).Counted(t)
+	visitor := stage.NewBrowser(t, stage.Serve(t, m, shop))
+	customer, stranger := visitor.Fresh(), visitor.With("a cookie that we did not sign")
+	customer.Get("/buy?item=tea")
+	sent.Take()
 	for _, row := range []struct {
-		name string
-		wrap func(*redsession.Manager, http.Handler) http.Handler
-		want error // of a Save that needs a cookie
+		name    string
+		browser *stage.Browser
+		want    string
 	}{
-		{"outside", func(m *redsession.Manager, h http.Handler) http.Handler { return timeout(m.Handler(h)) }, nil},
-		{"inside", func(m *redsession.Manager, h http.Handler) http.Handler { return m.Handler(timeout(h)) }, redsession.ErrHeadersSent},
+		{"a read is one round trip", customer, "GET EXPIRE in 1"},
+		{"a visitor without a cookie costs nothing", visitor, " in 0"},
+		{"a cookie of somebody else's making costs nothing", stranger, " in 0"},
 	} {
-		timedOut = make(chan struct{})
-		saved := make(chan error)
-		h := row.wrap(newMini(t).manager(t), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			<-timedOut
-			number.Set(redsession.FromContext(r.Context()), 1)
-			saved <- redsession.FromContext(r.Context()).Save(r.Context())
-		}))
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-		close(timedOut)
-		if err := <-saved; w.Code != 503 || w.Header().Get("Set-Cookie") != "" || !errors.Is(err, row.want) {
-			t.Errorf("%s: got status %d, cookie %q and error %v, want 503, none and %v", row.name, w.Code, w.Header().Get("Set-Cookie"), err, row.want)
+		row.browser.Get("/")
+		if got := sent.Take(); got != row.want {
+			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
 		}
 	}
 }
 
-func TestHandlerAppliedTwiceLoadsOnce(t *testing.T) {
-	m, sent := newMini(t).counted(t)
-	h := m.Handler(m.Handler(accountHandlers.mux()))
-	cookie := issue(t, m, "/login")
-	sent.take()
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Cookie", "session="+cookie)
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if got, want := sent.take(), "GET EXPIRE in 1"; got != want || w.Body.String() != `"alice" []` {
-		t.Errorf("got commands %q and session %s, want %q and alice", got, w.Body, want)
+func TestMiddlewareFailsAWriteThatRedisDoesNotTake(t *testing.T) {
+	t.Parallel()
+	o := stage.NewOutage(t)
+	b := stage.NewBrowser(t, stage.Serve(t, o.M, shop))
+	o.Down(t)
+	if a := b.Get("/"); a.StatusCode != http.StatusOK {
+		t.Errorf("got %d for a visitor, want 200", a.StatusCode)
 	}
-}
-
-func TestSkippedRequestHasNoSession(t *testing.T) {
-	m, sent := newMini(t).counted(t, func(c *redsession.Config) { c.Skip = func(r *http.Request) bool { return r.URL.Path == "/static" } })
-	cookie := issue(t, m, "/login")
-	sent.take()
-	r := httptest.NewRequest("GET", "/static", nil)
-	r.Header.Set("Cookie", "session="+cookie)
-	w := httptest.NewRecorder()
-	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if s, ok := redsession.Lookup(r.Context()); ok || s != nil {
-			t.Errorf("got session %v, want none", s)
-		}
-		defer func() {
-			text, _ := recover().(string)
-			if !strings.Contains(text, "Handler") || !strings.Contains(text, "Skip") {
-				t.Errorf("got panic %q from FromContext, want one that names Handler and Skip", text)
-			}
-		}()
-		redsession.FromContext(r.Context())
-	})).ServeHTTP(w, r)
-	if got := sent.take(); got != " in 0" || len(w.Header()) != 0 {
-		t.Errorf("got commands %q and header %v, want none", got, w.Header())
+	if a := b.Get("/buy?item=tea"); a.StatusCode != http.StatusServiceUnavailable || len(a.SetCookies()) != 0 {
+		t.Errorf("got %d and the cookies %v for a write, want 503 and none", a.StatusCode, a.SetCookies())
 	}
-}
-
-func TestContextOfOuterMiddlewareIsVisible(t *testing.T) {
-	type key struct{}
-	m := newMini(t).manager(t)
-	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "outer"))
-	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if got := r.Context().Value(key{}); got != "outer" {
-			t.Errorf("got value %v, want outer", got)
-		}
-		cancel()
-		if err := r.Context().Err(); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v from the context, want it cancelled with the outer one", err)
-		}
-	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))
 }

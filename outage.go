@@ -4,332 +4,224 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/breaker"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/rediserr"
+	"github.com/redsession/redsession/internal/sessioncookie"
+	"github.com/redsession/redsession/internal/store"
+	"github.com/redsession/redsession/internal/tuning"
+	"github.com/redsession/redsession/internal/watch"
 )
 
-// blocked tells whether this process knows that the session has ended, though
-// Redis does not yet.
-func (k *memory) blocked(id string) bool {
-	if !k.some.Load() {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	p := k.postponed[id]
-	return p != nil && p.ended
+// What a process remembers for an outage, at the most.
+const (
+	maxCached      = 1 << 16
+	maxCachedBytes = 64 << 20
+	maxEndedIDs    = 1 << 17
+	endAgainFor    = time.Minute // a failover loses what was written shortly before
+)
+
+// probe asks a primary by a connection of its own for what failed there.
+func (m *Manager) probe(ctx context.Context, conn redis.UniversalClient, side breaker.Side, key string) error {
+	return m.store.Probe(ctx, conn, side, key)
 }
 
-func (k *memory) flushSoonLocked() {
-	k.some.Store(true)
-	if k.flushing {
+// outageChanged is told by the breaker, of one change at a time. Reading and writing go
+// and come apart; an outage lasts from the first that goes to the last that is back.
+func (m *Manager) outageChanged(ctx context.Context, c breaker.Change) {
+	what := outageReason(c)
+	if c.Down {
+		m.down = append(m.down, what)
+		m.cache.OutageBegan()
+		if len(m.down) == 1 {
+			m.emit(ctx, Event{Kind: EventOutageBegan, Reason: what, Err: c.Err})
+		}
 		return
 	}
-	k.flushing = true
-	ctx, stop := context.WithCancel(context.Background())
-	k.stop = stop
-	k.done.Go(func() { k.run(ctx) })
-}
-
-// run flushes until nothing is postponed.
-func (k *memory) run(ctx context.Context) {
-	ticker := time.NewTicker(flushEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		k.flushAll(ctx)
-		k.mu.Lock()
-		if len(k.postponed) == 0 {
-			k.flushing = false
-			k.some.Store(false)
-			k.mu.Unlock()
-			return
-		}
-		k.mu.Unlock()
+	m.down = slices.DeleteFunc(m.down, func(w string) bool { return w == what })
+	if len(m.down) == 0 {
+		m.emit(ctx, Event{Kind: EventOutageEnded})
+	}
+	other := breaker.Change{Primary: c.Primary, Side: breaker.Write - c.Side}
+	if !slices.Contains(m.down, outageReason(other)) { // nothing can be ended where writing is not possible yet
+		m.reconnected(ctx)
 	}
 }
 
-// flushAll flushes what can be, endings first: until then other servers serve
-// the sessions.
-func (k *memory) flushAll(ctx context.Context) {
-	k.mu.Lock()
-	var ids []string
-	for _, ends := range []bool{true, false} {
-		for id, p := range k.postponed {
-			if p.ended == ends {
-				ids = append(ids, id)
-			}
-		}
+func outageReason(c breaker.Change) string {
+	what := "reading"
+	if c.Side == breaker.Write {
+		what = "writing"
 	}
-	k.mu.Unlock()
-	together(ids, func(id string) {
-		if ctx.Err() == nil && !k.m.breakers.down(ctx, k.m.store.key(id)) {
-			_ = k.flush(ctx, id) // what fails stays postponed
-		}
-	})
+	if c.Primary == "" {
+		return what
+	}
+	return what + " " + c.Primary
 }
 
-// flush brings what is postponed for id to Redis, and waits for a flush that
-// is under way. It returns an error if something is still postponed. What is under
-// way when ctx ends goes on without it, as it has RedisTimeout to itself: cut short,
-// nobody could tell its outcome.
-func (k *memory) flush(ctx context.Context, id string) error {
-	for k.some.Load() {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		k.mu.Lock()
-		p := k.postponed[id]
-		if p == nil {
-			k.mu.Unlock()
-			return nil
-		}
-		if busy := p.busy; busy != nil {
-			k.mu.Unlock()
-			select {
-			case <-busy:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			continue
-		}
-		if k.closed {
-			k.mu.Unlock()
-			return errDown
-		}
-		p.busy = make(chan struct{})
-		flushed := make(chan error, 1)
-		k.done.Go(func() { flushed <- k.flushOne(context.WithoutCancel(lasting(ctx)), id, p) })
-		k.mu.Unlock()
-		select {
-		case err := <-flushed:
-			if err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+// reconnected learns again what Redis can do, and ends once more what a failover may have
+// brought back.
+func (m *Manager) reconnected(ctx context.Context) {
+	bounded, cancel := m.bounded(ctx)
+	_ = m.store.LearnScripts(bounded)
+	cancel()
+	m.cache.EndAgain(ctx)
 }
 
-// flushOne does the next thing that is postponed in p, which is busy for it.
-func (k *memory) flushOne(ctx context.Context, id string, p *postponed) (err error) {
-	k.mu.Lock()
-	ended, attempt := p.ended, p.tries
-	var next []record.Op
-	if len(p.batches) > 0 {
-		next = p.batches[0].ops
-	}
-	k.mu.Unlock()
-	if ended {
-		bounded := k.m.bounded(ctx)
-		_, err = k.m.endSession(bounded, id, true)
-		bounded.end(false)
-	} else if next != nil {
-		err = k.replay(ctx, p.at, next, &attempt)
-	}
-
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	close(p.busy)
-	p.busy = nil
-	switch {
-	case ended && err != nil:
-		return err
-	case ended:
-		delete(k.postponed, id)
-		return nil
-	case len(p.batches) > 0 && next != nil: // else it has ended meanwhile
-		if p.tries = attempt; errors.Is(err, ErrUnavailable) {
-			return err
-		}
-		k.held -= p.batches[0].size
-		p.batches, p.tries = p.batches[1:], tries{}
-	}
-	if len(p.batches) == 0 && !p.ended {
-		delete(k.postponed, id)
-	}
-	return nil
-}
-
-// replay writes a batch by the normal way, so that nothing comes back that has
-// ended meanwhile. An ErrUnavailable may be tried again; what cannot be kept any
-// more is an event.
-func (k *memory) replay(ctx context.Context, at *stored, ops []record.Op, attempt *tries) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = errPanicked
-		}
-		if err != nil && !errors.Is(err, ErrUnavailable) {
-			k.m.count.dropped.Add(1)
-			k.m.emit(ctx, Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Reason: "a postponed change is lost", Err: err})
-		}
-	}()
-	s := &Session{m: k.m, r: (&http.Request{}).WithContext(ctx), sent: true, keepID: true, replay: attempt, stale: true}
-	s.use(at)
-	s.pending.ops = ops
-	return s.commit(ctx)
-}
-
-// endAgain ends once more what ended shortly before the outage, or the lost
-// connection, that has just ended, and since: a failover may have lost that. Ids are
-// never used twice, so it hits nothing else.
-func (k *memory) endAgain(ctx context.Context) {
-	k.mu.Lock()
-	away, since := k.away, k.m.cfg.Now()
-	if !away.IsZero() {
-		since = away
-	}
-	since = since.Add(-endAgainFor)
-	var ids []string
-	for id, at := range k.recent {
-		if !at.Before(since) {
-			ids = append(ids, id)
-		}
-	}
-	k.mu.Unlock()
-	for _, id := range ids {
-		if ctx.Err() != nil {
-			return // Close waits for this
-		}
-		bounded := k.m.bounded(ctx)
-		_, err := k.m.endSession(bounded, id, true)
-		bounded.end(false)
-		if err != nil {
-			return // Redis is away again, or still: what ended before it went stays to be done
-		}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.away.Equal(away) {
-		k.away = time.Time{}
-	}
-}
-
-// close flushes what is left and says what it could not.
-func (k *memory) close() error {
-	k.mu.Lock()
-	again := k.closed
-	k.mu.Unlock()
-	if again {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+// endAgain ends a session that has ended here before, or what a try left.
+func (m *Manager) endAgain(ctx context.Context, id string) error {
+	bounded, cancel := m.bounded(ctx)
 	defer cancel()
-	for k.some.Load() && ctx.Err() == nil {
-		k.flushAll(ctx)
-		k.mu.Lock()
-		if len(k.postponed) == 0 {
-			k.some.Store(false)
-		}
-		k.mu.Unlock()
-		if k.some.Load() {
-			_ = pause(ctx, 8)
-		}
+	_, err := m.endChain(bounded, id, "", true, maxEndHops)
+	return err
+}
+
+// forgetEnded is told of the ids of sessions that have ended.
+func (m *Manager) forgetEnded(ids ...string) {
+	m.cache.Ended(ids...)
+	for _, id := range ids {
+		m.streams.End(id)
 	}
-	k.mu.Lock()
-	k.closed = true
-	changes, ends := 0, 0
-	for _, p := range k.postponed {
-		if p.ended {
-			ends++
-		} else {
-			changes++
-		}
+}
+
+// block keeps this process from serving a session that is to end, until Redis has ended
+// it.
+func (m *Manager) block(at *stored) {
+	m.cache.Block(at.id)
+	m.cache.Ended(origin(at.id, at.rec))
+	m.streams.End(at.id)
+}
+
+// takeAway ends the records that tries of unknown outcome may have left under ids, which
+// nobody was told of: now, or when Redis is back.
+func (m *Manager) takeAway(ctx context.Context, ids []string) {
+	for _, id := range ids {
+		m.cache.Block(id)
+		m.store.Background(ctx, func(ctx context.Context) {
+			if _, err := m.endChain(ctx, id, "", false, maxEndHops); err == nil {
+				m.cache.Unblock(id)
+			}
+		})
 	}
-	if k.stop != nil {
-		k.stop()
-	}
-	k.mu.Unlock()
-	k.done.Wait()
-	if changes+ends > 0 {
-		return fmt.Errorf("redsession: closing: gave up after %s: what an outage left of %d sessions' changes and of %d logouts is lost", closeWithin, changes, ends)
+}
+
+func (m *Manager) closeOutage() error {
+	ctx, cancel := context.WithTimeout(context.Background(), tuning.Current().Close)
+	defer cancel()
+	if left := m.cache.Close(ctx); left > 0 {
+		return fmt.Errorf("redsession: closing: gave up after %s: %d sessions whose logout an outage kept from Redis have not ended there", tuning.Current().Close, left)
 	}
 	return nil
 }
 
-var errNoRoom = errors.New("too much is postponed already")
-
-// outageChanged is told by the breakers.
-func (m *Manager) outageChanged(down bool, err error) {
-	ctx := m.breakers.ctx // ends with Close
-	if down {
-		m.memory.outageBegan()
-		m.emit(ctx, Event{Kind: EventOutageBegan, Err: err})
-		return
+// lookAtStreams tells what has become of the sessions of open streams.
+func (m *Manager) lookAtStreams(ctx context.Context, ids []string) ([]watch.State, error) {
+	bounded, cancel := m.bounded(ctx)
+	defer cancel()
+	heads, err := m.store.Heads(bounded, ids)
+	states := make([]watch.State, len(heads))
+	for i, h := range heads {
+		states[i] = watch.State{Live: h.Kind.Live(), Next: h.Leads()}
 	}
-	m.emit(ctx, Event{Kind: EventOutageEnded})
-	m.memory.endAgain(ctx)
+	return states, err
 }
 
-// postpone keeps what could not reach Redis for reason in memory, if that can be
-// promised: a change that surely did not reach it, to a session that is known,
-// or a logout.
-func (c *commit) postpone(reason error) error {
-	m := c.m
-	if m.cfg.Outage != ServeKnown || c.base == nil || c.s.replay != nil || c.login || c.rotate || c.once {
-		return reason
+// shard is the primary that has a session.
+func (m *Manager) shard(id string) string {
+	return m.topology.Primary(context.Background(), m.keys.Session(id))
+}
+
+// refusal is what Redis said and which command it refused, "" for any other error.
+func refusal(err error) string {
+	e := asStoreError(err)
+	if e == nil {
+		return ""
 	}
-	if c.logout {
-		return c.postponeLogout(reason)
+	if _, replied := rediserr.Reply(e); !replied {
+		return ""
 	}
-	if len(c.ops) == 0 || maybeSent(reason) {
-		return reason
+	return e.Error()
+}
+
+// sometimes tells of what happens at each request, but once a minute.
+type sometimes struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (s *sometimes) tell(now time.Time, fn func()) {
+	s.mu.Lock()
+	due := s.last.IsZero() || now.Sub(s.last) >= time.Minute
+	if due {
+		s.last = now
 	}
-	base := c.base
-	for {
-		last, _ := m.memory.lastKnown(base.id)
-		rec, _, err := record.Open(m.ring, m.store.key(base.id), last.raw)
-		if err != nil || rec == nil || !rec.SameLogin(base.rec) {
-			return reason
-		}
-		c.merged = c.merged || rec.Rev != base.rec.Rev
-		after, err := c.onTop(*rec, rec)
-		if err != nil {
-			return err
-		}
-		raw, _, err := c.encode(after, base.id)
-		if err != nil {
-			return err
-		}
-		kept, err := m.memory.postpone(base, last.raw, raw, c.ops)
-		if err != nil {
-			return errors.Join(reason, err)
-		}
-		if kept {
-			m.count.postponed.Add(1)
-			c.result, c.fromMemory = &stored{sid: base.sid, id: base.id, rec: after}, true
-			return nil
-		}
+	s.mu.Unlock()
+	if due {
+		fn()
 	}
 }
 
-// postponeLogout blocks the session in this process, and ends it once Redis is back.
-func (c *commit) postponeLogout(reason error) error {
-	// What old cookies stand for is not postponed: it would go on elsewhere.
-	if c.over || !c.m.memory.postponeEnd(c.base) || len(withoutFlashes(c.fields)) > 0 || c.s.hasOldCookie() {
-		return reason
+// recall goes on from what this process remembers of a session of tokens, as Redis is
+// away. It tells whether that is known.
+func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known bool, found verdicts, err error) {
+	m := s.m
+	if m.cfg.Outage != ServeKnown {
+		return false, found, nil
 	}
-	c.m.emit(c.s.r.Context(), Event{Kind: EventLogout, ID: c.base.id, UserID: c.user, RemoteAddr: c.s.remoteAddr(), Reason: "kept in memory"})
-	c.over, c.fromMemory, c.result, c.cookie = true, false, nil, cookieExpire
-	if c.sent {
-		return errCookieStays
+	var alive []candidate
+	for _, tk := range tokens {
+		at, confirmed := m.recall(tk.SID, now)
+		if at == nil { // it might be another user's, or the one to win
+			return false, found, nil
+		}
+		alive = append(alive, candidate{at: at})
+		if confirmed.Before(s.confirmed) {
+			s.confirmed = confirmed
+		}
 	}
-	return nil
+	winner, others, _ := choose(alive)
+	if winner == nil {
+		return false, found, nil
+	}
+	if _, ok, err := s.checkStamp(winner.at.rec); !ok || err != nil {
+		return err == nil, verdicts{rejected: true}, err
+	}
+	s.use(winner.at)
+	s.degraded, s.others = true, others
+	m.count.degraded.Add(1)
+	return true, verdicts{live: true}, nil
 }
 
-func withoutFlashes(fields []record.Field) []record.Field {
-	return slices.DeleteFunc(slices.Clone(fields), func(f record.Field) bool { return f.Name == flashKey })
+// recall returns what this process last knew of the session of sid, if that may be
+// served, and when Redis confirmed it.
+func (m *Manager) recall(sid keyspace.SID, now time.Time) (*stored, time.Time) {
+	at := &stored{sid: sid, id: sid.ID()}
+	raw, confirmed, ok := m.cache.Recall(at.id)
+	if !ok {
+		return nil, confirmed
+	}
+	rec, _, err := record.Open(m.ring, m.keys.Session(at.id), raw)
+	if err != nil || rec == nil || rec.TTL(now) <= 0 {
+		return nil, confirmed
+	}
+	at.rec = rec
+	return at, confirmed
 }
 
-func unavailable(err error) error {
-	return fmt.Errorf("redsession: committing: %w: %w", ErrUnavailable, err)
+// await waits until what err says has failed may be tried again, on behalf of the session
+// with this id, and returns what is to be called after that. The error says why there is
+// nothing to wait for.
+func (m *Manager) await(ctx context.Context, err error, id string, budget *breaker.Budget) (leave func(), given error) {
+	e := (*store.Error)(nil)
+	if !errors.As(err, &e) {
+		return nil, err
+	}
+	return m.breaker.Await(ctx, e.Key, e.Side, id, budget, e)
 }

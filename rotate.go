@@ -2,11 +2,13 @@ package redsession
 
 import (
 	"cmp"
-	"crypto/rand"
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/redsession/redsession/internal/clientinfo"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -14,11 +16,6 @@ const (
 	tombstoneLife = 24 * time.Hour // the longest that a timed rotation leads on
 	maxHops       = 8              // rotations followed in one request; one is usual
 )
-
-func newSID() (s sid) {
-	rand.Read(s[:]) // never fails: crypto/rand crashes the program instead
-	return s
-}
 
 // Rotate gives the session a new id, as a timed rotation does: requests on
 // their way with the old one are led to the new. A new id that the client has
@@ -66,156 +63,239 @@ func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // follow steps from a tombstone to what it leads to.
 func (m *Manager) follow(at *stored, tomb *record.Tombstone) (*stored, error) {
-	b, err := tomb.Follow(m.store.key(at.id), at.bearer())
-	if err != nil || len(b) != sidLen {
+	b, err := tomb.Follow(m.keys.Session(at.id), at.bearer())
+	if err != nil || len(b) != keyspace.SIDLen {
 		return nil, errors.New("tombstone does not decrypt")
 	}
-	next := &stored{sid: sid(b)}
-	if next.id = publicID(next.sid); next.id != tomb.Next {
+	next := &stored{sid: keyspace.SID(b)}
+	if next.id = next.sid.ID(); next.id != tomb.Next {
 		return nil, errors.New("tombstone leads to another id than it names")
 	}
 	return next, nil
 }
 
 // create stores a session that was not stored before.
-func (c *commit) create() error {
-	if _, err := c.put(nil); err != nil {
+func (c *commit) create(ctx context.Context) error {
+	done, err := c.carryOut(ctx, func() (attempt, error) {
+		at, as, err := c.newRecord(nil)
+		if err != nil {
+			return attempt{}, err
+		}
+		return planCreate(at, as, c.inserted), nil
+	})
+	if err != nil {
 		return err
 	}
-	c.emit(EventCreated)
+	c.accept(done)
+	c.replaced(EventCreated)
 	return nil
 }
 
-// put stores the record that the changes make of head and of the values of
-// from, under the new id, and enters a user's in the index. It may be called
-// again with other values: nobody else knows the id yet. It returns the ids of
-// the logins that are too many now.
-func (c *commit) put(from *record.Record) (evicted []string, err error) {
-	at := &stored{sid: c.next, id: publicID(c.next)}
+// newRecord is what the changes make of head and of the values of from (nil for none),
+// under the new id. It may be called again with other values: nobody else knows the id.
+func (c *commit) newRecord(from *record.Record) (*stored, sealed, error) {
+	at := &stored{sid: c.next, id: c.next.ID()}
+	var err error
 	if at.rec, err = c.onTop(c.head, from); err != nil {
-		return nil, err
+		return nil, sealed{}, err
 	}
-	raw, ttl, err := c.encode(at.rec, at.id)
-	if err != nil {
-		return nil, err
-	}
-	if at.rec.User == "" {
-		err = c.m.store.create(c.ctx, at.id, raw, ttl)
-	} else {
-		counts, limit, old := c.login && !at.rec.Pending, 0, ""
-		if c.base != nil && c.base.rec.User == at.rec.User {
-			old = c.base.id
-		}
-		if counts {
-			limit = c.m.cfg.MaxPerUser
-		}
-		evicted, err = c.m.enlist(c.ctx, at, raw, old, ttl, counts, limit)
-	}
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	c.result, c.cookie = at, cookieSet
-	c.m.memory.confirm(at.id, raw, at.rec, c.m.cfg.Now())
-	return evicted, nil
+	as, err := c.seal(at.rec, at.id)
+	return at, as, err
 }
 
-// withdraw removes the record that put stored, since it is not to be used.
-func (c *commit) withdraw() {
-	if c.result == nil || c.result.id != publicID(c.next) {
-		return
-	}
-	// If this fails, a record stays whose SID nobody has; it ends by itself.
-	_ = c.m.store.discard(c.ctx, c.result.id)
-	c.m.unlist(c.ctx, c.result)
-	c.m.memory.purge(c.result.id)
-	c.result, c.cookie = nil, c.s.cookie
+// replaced notes that the session has a new id, which the client is to get.
+func (c *commit) replaced(kind EventKind) {
+	c.out.cookie = cookieSet
+	c.m.count.commits.Add(1)
+	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User})
 }
 
-// turn gives the session a new id: the new record first, then its entry in the
-// index, then the tombstone that leads to it. A request that comes second finds
-// the tombstone and goes on from there.
-func (c *commit) turn() error {
-	now := c.m.cfg.Now()
+// entryLife is how long the index of a user must be kept for the entry of rec. The
+// deadline may have passed since the record was encoded; an index whose life is negative
+// would be one without an end.
+func (k *core) entryLife(rec *record.Record) time.Duration {
+	return max(time.Duration(rec.Deadline-k.cfg.Now().Unix())*time.Second, time.Second)
+}
+
+// commitRotation gives the session a new id. A request that comes second finds the
+// tombstone and goes on from there.
+func (c *commit) commitRotation(ctx context.Context) error {
+	began := c.base
 	seen := c.seen // of the old id; the new one has yet to be seen
 	c.seen = 0
-	for try := 0; ; try++ {
-		old := c.base
-		life, ttl := c.succeed(old, now)
-		if _, err := c.put(old.rec); err != nil {
-			if try > 0 {
-				c.withdraw()
-			}
-			return err
+	done, err := c.carryOut(ctx, func() (attempt, error) {
+		if c.base.id != began.id {
+			return attempt{}, errRotatedMeanwhile
 		}
-		lead, err := c.lead(old, cmp.Or(old.rec.Seen, seen), now.Add(life))
-		if err != nil {
-			return fmt.Errorf("redsession: rotating: %w", err)
-		}
-		swapped, current, err := c.m.store.swap(c.ctx, old.id, old.rec.Rev, lead, ttl)
-		if err != nil {
-			return unavailable(err)
-		}
-		if swapped {
-			c.turned(old)
-			return nil
-		}
-		err = c.rebase(current, try)
-		if err == nil && c.base.id == old.id {
-			continue // with what another request wrote
-		}
-		c.withdraw()
-		if err != nil {
-			return err
-		}
-		c.cookie, c.result = cookieSet, c.base // another request has rotated it
-		if len(c.ops) > 0 {
-			return c.write()
+		return c.rotation(seen)
+	})
+	switch {
+	case errors.Is(err, errRotatedMeanwhile):
+		c.out.cookie, c.out.result = cookieSet, c.base
+		c.rotate, c.due = false, false // what is tried again later is the write alone
+		if c.open = nil; len(c.ops) > 0 {
+			return c.write(ctx)
 		}
 		return nil
+	case err != nil:
+		c.seen = seen
+		return err
 	}
-}
-
-// succeed makes head that of the successor of old, and returns how long the
-// tombstone of old leads there, and how long Redis keeps it without a hit.
-func (c *commit) succeed(old *stored, now time.Time) (life, ttl time.Duration) {
-	left := time.Duration(old.rec.Deadline-now.Unix()) * time.Second
-	life = min(left, tombstoneLife)
-	ttl = min(life, old.rec.TTL(now))
-	c.head = *old.rec
-	c.head.Issued, c.head.Seen = now.Unix(), 0
-	c.head.Origin = cmp.Or(old.rec.Origin, old.id)
-	if old.legacy != "" {
-		life = max(left, c.m.cfg.AbsoluteTimeout)
-		ttl = life
-		c.head.Source += ":" + old.id
-		c.head.RemoteAddr, c.head.UserAgent = c.s.remoteAddr(), userAgent(c.s.r)
-	}
-	return life, ttl
-}
-
-// lead returns the tombstone that leads from old, first seen then, to what put stored.
-func (c *commit) lead(old *stored, seen int64, until time.Time) (string, error) {
-	key := c.m.store.key(old.id)
-	tomb, err := record.Lead(c.m.ring, key, seen, old.bearer(), c.next[:], c.result.id, until.Unix())
-	if err != nil {
-		return "", err
-	}
-	tomb.Imported = old.legacy != ""
-	return tomb.Encode(c.m.ring, key), nil
-}
-
-// turned does what is left once the tombstone leads from old to the successor.
-func (c *commit) turned(old *stored) {
-	c.m.memory.purge(old.id)
-	c.m.relist(c.ctx, old, c.result)
-	if old.legacy != "" {
-		c.emit(EventImported)
+	c.accept(done)
+	c.m.cache.Forget(began.id)
+	if began.legacy != "" {
+		c.replaced(EventImported)
 	} else {
-		c.emit(EventRotated)
+		c.replaced(EventRotated)
 	}
+	return nil
 }
 
-func (c *commit) emit(kind EventKind) {
-	c.m.count.commits.Add(1)
-	c.m.emit(c.s.r.Context(), Event{Kind: kind, ID: c.result.id, UserID: c.result.rec.User, RemoteAddr: c.s.remoteAddr()})
+// errRotatedMeanwhile is that another request was first to rotate the session.
+var errRotatedMeanwhile = errors.New("another request has rotated the session")
+
+// rotation is the plan that gives base a successor. seen is when the client first showed
+// the present id.
+func (c *commit) rotation(seen int64) (attempt, error) {
+	m, old, now := c.m, c.base, c.m.cfg.Now()
+	c.head = c.successor(old, now)
+	at, as, err := c.newRecord(old.rec)
+	if err != nil {
+		return attempt{}, err
+	}
+	left := time.Duration(old.rec.Deadline-now.Unix()) * time.Second
+	life := min(left, tombstoneLife)   // how long the tombstone leads on
+	ttl := min(life, old.rec.TTL(now)) // how long Redis keeps it without a hit
+	if old.legacy != "" {              // for as long as the old session may be found where it came from
+		life = max(left, m.cfg.AbsoluteTimeout)
+		ttl = life
+	}
+	key := m.keys.Session(old.id)
+	tomb, err := record.NewRotationTombstone(m.ring, record.Rotation{
+		Key: key, Old: old.bearer(), Next: at.sid[:], NextID: at.id,
+		Seen: cmp.Or(old.rec.Seen, seen), Deadline: now.Add(life).Unix(), Adopted: old.legacy != "",
+	})
+	if err != nil {
+		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
+	}
+	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
+	return planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec)), nil
+}
+
+// successor is the head of what takes the place of old.
+func (c *commit) successor(old *stored, now time.Time) record.Record {
+	head := *old.rec
+	head.Issued, head.Seen = now.Unix(), 0
+	head.Origin = cmp.Or(old.rec.Origin, old.id)
+	if old.legacy != "" {
+		head.Source += ":" + old.id
+		head.RemoteAddr, head.UserAgent = clientinfo.RemoteAddr(c.s.r, c.m.cfg.TrustedHops), clientinfo.UserAgent(c.s.r)
+	}
+	return head
+}
+
+// onTop returns the record with head and with the changes applied to the
+// values of from, nil for none.
+func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record, error) {
+	if c.seen != 0 && head.Seen == 0 {
+		head.Seen = c.seen
+	}
+	if c.stamp != "" {
+		head.Stamp = c.stamp
+	}
+	switch {
+	case !c.merged && c.fields != nil:
+		head.SetFields(c.fields)
+	case from == nil || len(c.ops) > 0 || c.fresh:
+		var fields []record.Field
+		if from != nil {
+			fields = from.Fields()
+		}
+		fields, err := record.Apply(fields, c.ops)
+		if err != nil {
+			return nil, err
+		}
+		head.SetFields(fields)
+	}
+	return &head, nil
+}
+
+// seal encodes rec for id. What would be past its end, or is too large, is not
+// stored. MaxBytes bounds what handlers store, so that what protects the session never
+// fails for lack of room; a lowered one keeps only what grows from being stored.
+func (c *commit) seal(rec *record.Record, id string) (sealed, error) {
+	now := c.m.cfg.Now()
+	ttl := rec.TTL(now)
+	if ttl <= 0 {
+		return sealed{}, c.s.gone()
+	}
+	if size := rec.DataLen(); size > c.m.cfg.MaxBytes && (c.base == nil || len(c.ops) > 0 && size > c.base.rec.DataLen()) {
+		return sealed{}, fmt.Errorf("redsession: committing: %w: its values take %d bytes, Config.MaxBytes allows %d", ErrTooLarge, size, c.m.cfg.MaxBytes)
+	}
+	rec.Written = 0
+	if seconds(ttl) < rec.Idle {
+		rec.Written = now.Unix() // the TTL no longer tells
+	}
+	raw, err := rec.Encode(c.m.ring, c.m.keys.Session(id), c.m.cfg.Encrypt)
+	if err != nil {
+		return sealed{}, fmt.Errorf("redsession: encoding session: %w", err)
+	}
+	return sealed{id, raw, ttl}, nil
+}
+
+// goOnFrom goes on from what another request left instead of base. If that has ended it,
+// a login stands, from empty; all else is ErrGone.
+func (c *commit) goOnFrom(ctx context.Context, current record.Value, try int) error {
+	c.m.count.conflicts.Add(1)
+	c.merged = true
+	err := c.rebase(ctx, current, try)
+	if errors.Is(err, errEnded) && !c.startEmpty() {
+		c.withdraw(ctx)
+		return c.s.gone()
+	}
+	if errors.Is(err, errEnded) {
+		return nil
+	}
+	return err
+}
+
+// errEnded is that the session that a commit began from has ended meanwhile.
+var errEnded = errors.New("ended meanwhile")
+
+// rebase finds what base has become, over the tombstones of timed rotations, however
+// late: grace is judged when a request loads.
+func (c *commit) rebase(ctx context.Context, current record.Value, try int) error {
+	for range maxHops {
+		rec, tomb, err := current.Open(c.m.ring, c.m.keys.Session(c.base.id))
+		switch {
+		case err != nil:
+			c.s.note(Event{Kind: EventRefused, ID: c.base.id, Reason: err.Error()})
+			return errEnded
+		case rec != nil && !rec.SameLogin(c.base.rec):
+			return errEnded
+		case rec != nil:
+			c.base = &stored{sid: c.base.sid, id: c.base.id, rec: rec, legacy: c.base.legacy}
+			if err := pause(ctx, try); err != nil {
+				return unavailable(err)
+			}
+			return nil
+		case tomb != nil && tomb.Kind == record.LoggedIn && c.login && !c.promote:
+			return c.goOnFromLogin(ctx, tomb.Next)
+		case tomb == nil || !tomb.Kind.Leads():
+			return errEnded
+		}
+		next, err := c.m.follow(c.base, tomb)
+		if err != nil {
+			return errEnded
+		}
+		next.rec = c.base.rec
+		c.base, c.seen = next, 0 // that was of another id
+		if !c.sent {
+			c.out.cookie = cookieSet
+		}
+		if current, err = c.m.store.Get(ctx, next.id); err != nil {
+			return unavailable(err)
+		}
+	}
+	return errEnded
 }

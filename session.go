@@ -6,43 +6,57 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
+	"github.com/redsession/redsession/internal/breaker"
+	"github.com/redsession/redsession/internal/clientinfo"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/sessioncookie"
 )
 
 // Session is the session of one request. Changes are recorded and reach Redis
 // together, before the first byte of the response leaves. All methods are safe
 // for concurrent use by the goroutines of that request.
 type Session struct {
-	m    *Manager
-	r    *http.Request
-	came arrival
+	m         *Manager
+	r         *http.Request
+	came      sessioncookie.Request
+	confirmed time.Time // when Redis confirmed the session last
+	loadedAt  int64     // when the request was loaded, Unix microseconds, or revoked the user last
 
-	mu      sync.Mutex    // guards what follows; never held over a Redis call
-	saving  *saving       // the commit under way, if there is one
-	base    *stored       // what Redis is known to hold; nil if that is nothing
-	dead    bool          // the client's id was ended, and no other took its place
-	head    record.Record // all but the values, as the handler sees it
-	fields  []record.Field
-	parsed  bool // fields holds what the handler sees
-	stale   bool // which is not base with the pending changes
-	pending changes
-	next    sid // of the record that the next commit creates; zero until drawn
-	keepID  bool
-	read    bool   // the handler looked at the session
-	sent    bool   // the headers have left
-	memory  bool   // base comes from this process's memory
-	replay  *tries // of what was postponed; nil for a request's session
-	cookie  cookieAction
-	owed    bool            // cookie is due even if the handler's response is dropped
-	stream  context.Context // of Context, once it was asked for
-	retired []*Legacy       // whose cookies the client is to forget
+	events collector      // to be told once what is under way is settled
+	budget breaker.Budget // for waiting for Redis, of the load and of all commits together
+
+	named stored // the session that the first token names
+
+	mu       sync.Mutex    // guards what follows; never held over a Redis call
+	saving   *saving       // the commit under way, if there is one
+	base     *stored       // what Redis is known to hold; nil if that is nothing
+	others   []*stored     // further live sessions whose cookies came
+	toEnd    []string      // sessions that an ending cookie asks to end, and that have not been
+	dead     bool          // the client's id was ended, and no other took its place
+	ended    ending        // of the client's id, if it was ended lately
+	broken   error         // why the session could not be loaded; every commit returns it
+	head     record.Record // all but the values, as the handler sees it
+	fields   []record.Field
+	parsed   bool // fields holds what the handler sees
+	stale    bool // which is not base with the pending changes
+	pending  changes
+	next     keyspace.SID // of the record that the next commit creates; zero until drawn
+	keepID   bool
+	looked   bool // the handler looked at the session
+	sent     bool // the headers have left
+	degraded bool // base comes from this process's memory
+	cookie   cookieAction
+	vary     [1]string       // the field of the response, allocated with the session
+	owed     bool            // cookie is due even if the handler's response is dropped
+	stream   context.Context // of Context, once it was asked for
+	retired  []*Legacy       // whose cookies the client is to forget
 }
 
 // stored is a record and where it lies.
 type stored struct {
-	sid    sid
+	sid    keyspace.SID
 	id     string
 	rec    *record.Record
 	legacy string // the old id, in place of a SID, of an imported session
@@ -69,22 +83,24 @@ const (
 	cookieKeep cookieAction = iota
 	cookieSet
 	cookieExpire
+	cookieEnding // asks whoever gets it to end the session, as Redis was away at logout
 )
 
 // changes is what the handler asked for since the last commit.
 type changes struct {
-	ops    []record.Op
-	fresh  bool   // go on under a new id and end the old one: login, logout
-	carry  bool   // with fresh: on top of the values of the old one
-	login  bool   // a user logged in or passed the second factor
-	logout bool   // the client's cookie goes, unless there is something to store
-	user   string // who was logged in before the logout
-	rotate bool   // Rotate was called
-	store  bool   // keep the session even if it has no values
-	once   bool   // not to be postponed: another server would do the same
-	seen   int64  // the successor's own cookie came for the first time
-	stamp  string // the user's stamp, for a record that has none
-	err    error  // the first change that could not be recorded
+	ops     []record.Op
+	fresh   bool   // go on under a new id and end the old one: login, logout
+	carry   bool   // with fresh: on top of the values of the old one
+	login   bool   // a user logged in or passed the second factor
+	promote bool   // that was the second factor
+	logout  bool   // the client's cookie goes, unless there is something to store
+	user    string // who was logged in before the logout
+	checked int64  // when the password was checked, Unix microseconds
+	rotate  bool   // Rotate was called
+	store   bool   // keep the session even if it has no values
+	seen    int64  // the successor's own cookie came for the first time
+	stamp   string // the user's stamp, for a record that has none
+	err     error  // the first change that could not be recorded
 }
 
 // any tells whether the handler asked for something, as opposed to
@@ -95,7 +111,7 @@ func (c *changes) any() bool {
 
 func (s *Session) lock() {
 	s.mu.Lock()
-	s.read = true
+	s.looked = true
 }
 
 // use makes st what the session goes on from.
@@ -128,7 +144,7 @@ func (s *Session) ID() string {
 	if s.head.User == "" && !s.pending.store && len(s.view()) == 0 {
 		return ""
 	}
-	return publicID(s.nextSID())
+	return s.nextSID().ID()
 }
 
 // UserID returns the user who has logged in, all factors included, or "".
@@ -211,26 +227,28 @@ func (s *Session) Keys() []string {
 }
 
 // Degraded tells whether the session comes from this process's memory because
-// Redis cannot be reached. Changes are then kept in memory until it can be.
+// Redis cannot be reached. Changes then wait for it, and fail if it does not come back
+// in time.
 func (s *Session) Degraded() bool {
 	s.lock()
 	defer s.mu.Unlock()
-	return s.memory
+	return s.degraded
 }
 
 // Clear removes every value. The login, and flashes not yet shown, stay.
 func (s *Session) Clear() { s.record(record.Op{Kind: record.Clear, Keep: flashKey}) }
 
-// Save commits the pending changes now, within Config.RedisTimeout. It goes on
-// if ctx is cancelled: a commit cut off has an unknown outcome. After an error
-// the pending changes are gone and the session is as it was stored last; the
-// handler decides what the client is told. Errors are ErrGone, ErrTooLarge,
+// Save commits the pending changes now, within Config.RedisTimeout, and while an outage
+// is young within Config.OutageWait and two of those. An exchange with Redis goes on if
+// ctx is cancelled, as one that is cut off has an unknown outcome; waiting for Redis ends
+// then. After an error the pending changes are gone and the session is as it was stored
+// last; the handler decides what the client is told. Errors are ErrGone, ErrTooLarge,
 // ErrUnavailable, ErrHeadersSent, or that a value did not encode.
 func (s *Session) Save(ctx context.Context) error {
 	s.mu.Lock()
-	s.read = true
+	s.looked = true
 	s.mu.Unlock()
-	return s.commit(ctx)
+	return s.commit(ctx, ctx, nil)
 }
 
 // fail makes the next commit return err.
@@ -242,96 +260,47 @@ func (s *Session) fail(err error) {
 	}
 }
 
-// record applies op to what the handler sees and keeps it for the commit.
-func (s *Session) record(op record.Op) {
-	s.lock()
-	defer s.mu.Unlock()
-	s.recordLocked(op, op)
-}
-
-// recordLocked keeps op for the commit and shows the handler its effect.
-func (s *Session) recordLocked(op, effect record.Op) {
-	fields, err := record.Apply(s.view(), []record.Op{effect})
-	if err == nil && !utf8.ValidString(op.Name) {
-		err = errKeyNotUTF8
-	}
-	if err != nil {
-		if s.pending.err == nil {
-			s.pending.err = err
-		}
-		return
-	}
-	s.fields = fields
-	switch op.Kind { // what op makes void need not be applied again
-	case record.Clear:
-		s.pending.ops = slices.DeleteFunc(s.pending.ops, func(o record.Op) bool { return o.Name != flashKey })
-	case record.Set, record.Delete:
-		s.pending.ops = slices.DeleteFunc(s.pending.ops, func(o record.Op) bool { return o.Kind != record.Clear && o.Name == op.Name })
-	}
-	s.pending.ops = append(s.pending.ops, op)
-}
-
-// update replaces the value called name by what fn makes of it, now and once
-// more for each conflict. fn runs without the lock, so that it cannot
-// deadlock; if the value changed meanwhile it runs again.
-func (s *Session) update(name string, fn func(old string) (string, error)) {
-	for {
-		old, _ := s.value(name)
-		raw, err := fn(old)
-		if err != nil {
-			s.fail(err)
-			return
-		}
-		if s.updateFrom(name, old, raw, fn) {
-			return
-		}
-	}
-}
-
-// updateFrom records that fn made raw of old, unless the value is another now.
-func (s *Session) updateFrom(name, old, raw string, fn func(old string) (string, error)) bool {
-	s.lock()
-	defer s.mu.Unlock()
-	if now, _ := record.Find(s.view(), name); now != old {
-		return false
-	}
-	effect := setOp(name, raw)
-	if raw == "" {
-		effect = deleteOp(name)
-	}
-	s.recordLocked(record.Op{Kind: record.Update, Name: name, Func: fn}, effect)
-	return true
-}
-
-// take removes the value called name by a commit of its own, and returns it as the
-// application that Redis accepted found it, "" for none.
-func (s *Session) take(ctx context.Context, name string) (taken string, err error) {
-	if _, there := s.value(name); !there {
-		return "", nil
-	}
-	remove := func(old string) (string, error) {
-		taken = old
-		return "", nil
-	}
-	err = s.commitWith(ctx, func() {
-		if taken, _ = record.Find(s.view(), name); taken != "" {
-			s.recordLocked(record.Op{Kind: record.Update, Name: name, Func: remove}, deleteOp(name))
-			s.pending.once = true
-		}
-	})
-	return taken, err
-}
-
-// value returns the JSON of the value called name.
-func (s *Session) value(name string) (string, bool) {
-	s.lock()
-	defer s.mu.Unlock()
-	return record.Find(s.view(), name)
-}
-
-func (s *Session) nextSID() sid {
-	if s.next == (sid{}) {
-		s.next = newSID()
+func (s *Session) nextSID() keyspace.SID {
+	if s.next == (keyspace.SID{}) {
+		s.next = keyspace.NewSID()
 	}
 	return s.next
+}
+
+// note keeps e to be told by tell.
+func (s *Session) note(e Event) {
+	e.RemoteAddr = clientinfo.RemoteAddr(s.r, s.m.cfg.TrustedHops)
+	if e.Kind == EventFailed && s.r.URL != nil {
+		e.Method, e.Path = s.r.Method, s.r.URL.Path
+	}
+	s.events.add(e)
+}
+
+// tell tells of what was noted. Nothing is under way then, and no lock is held: what
+// listens may use the session.
+func (s *Session) tell() {
+	for _, e := range s.events.take() {
+		s.m.emit(s.r.Context(), e)
+	}
+}
+
+// Context returns a context for a response that outlives the request's own
+// work, such as server-sent events or a websocket: it is done when the request
+// is, at the session's absolute deadline, at once when the session ends in this process,
+// and within about 3 seconds after it has ended by another server. Looking after it is no
+// activity: a session that nothing else hits ends after its idle timeout. While Redis is
+// away it goes on for Config.OutageMaxStale. The streams of a process share one round trip
+// to Redis every 2 seconds, for each 128 sessions. Without a stored session it is the
+// request's context. After a Login or a Rotate in the same request, call it once that is
+// committed, by Save or by the first byte.
+func (s *Session) Context() context.Context {
+	s.lock()
+	defer s.mu.Unlock()
+	if s.base == nil {
+		return s.r.Context()
+	}
+	if s.stream == nil {
+		s.stream = s.m.streams.Watch(s.r.Context(), s.base.id, time.Unix(s.base.rec.Deadline, 0), s.confirmed)
+	}
+	return s.stream
 }

@@ -1,263 +1,317 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/redsession/redsession/internal/breaker"
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/rediserr"
+	"github.com/redsession/redsession/internal/sessioncookie"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // errStamp is that Config.UserStamp failed: no matter of Redis.
 var errStamp = errors.New("asking for the user's stamp")
 
-// finding is what a ticket turned out to be.
-type finding int
-
-const (
-	foundNothing   finding = iota // missing, or past its end
-	foundLive                     // a session
-	foundTombstone                // ended by a login or a logout a moment ago
-	foundRefused                  // not to be believed, or a rotated id after its grace
-	findings
-)
-
 // load makes s the session that the request's cookie names. A cookie that is
 // not ours or past its end costs Redis nothing. The only error is
-// ErrUnavailable: nobody knows then what the session is.
+// ErrUnavailable: nobody knows then what the session is. What happens under ctx is
+// collected.
 func (s *Session) load(ctx context.Context) error {
-	m := s.m
-	now := m.cfg.Now()
-	var came tickets
-	s.came, came = m.transport.read(s.r, now)
-	found, err := s.try(ctx, came.list[:came.n], now)
+	m, now := s.m, s.m.cfg.Now()
+	s.loadedAt, s.confirmed = now.UnixMicro(), now
+	s.head = m.anonymous()
+	s.budget.Grant(m.wait())
+	var tokens sessioncookie.Tokens
+	s.came, tokens = m.cookies.Read(s.r, now)
+	found, err := s.loadTokens(ctx, tokens.All(), now)
+	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded {
+		var taken bool
+		if taken, err = s.adoptPatiently(ctx, found.live, now); taken {
+			found.live = true
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
 	}
-	live := found[foundLive]
-	if len(m.cfg.Adopt) > 0 && !s.memory {
-		taken, err := s.adopt(ctx, live, now)
-		if err != nil {
-			return fmt.Errorf("redsession: taking over session: %w: %w", ErrUnavailable, err)
-		}
-		live = live || taken
-	}
-	if live {
+	s.endAsked(ctx, found.live)
+	if found.live {
 		m.count.hits.Add(1)
 		return nil
 	}
-	s.head = m.anonymous()
 	m.count.misses.Add(1)
-	if s.came.invalid > 0 {
-		m.emit(ctx, Event{Kind: EventRefused, Reason: "cookie not signed by us", RemoteAddr: s.remoteAddr()})
+	if s.came.Invalid > 0 {
+		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
 	}
-	s.dead = found[foundTombstone]
-	if (found[foundNothing] || s.came.overdue > 0) && !found[foundTombstone] && !found[foundRefused] {
+	s.dead = found.endedLately && s.ended.refuses(now)
+	if (found.missing || s.came.Overdue > 0) && !found.endedLately && !found.rejected {
 		s.cookie = cookieExpire
-		m.emit(ctx, Event{Kind: EventExpired, RemoteAddr: s.remoteAddr()})
+		s.note(Event{Kind: EventExpired})
 	}
 	return nil
 }
 
-// try looks the tickets up, one after the other, until one leads to a session,
-// and tells what was found.
-func (s *Session) try(ctx context.Context, came []ticket, now time.Time) (found [findings]bool, err error) {
-	if len(came) == 0 {
-		return found, nil
+// endAsked ends the sessions that ending cookies ask to end, without waiting for Redis.
+// What cannot be ended now stays to be done before anything is written.
+func (s *Session) endAsked(ctx context.Context, live bool) {
+	if len(s.came.Ending) == 0 {
+		return
 	}
-	bounded, settled := s.m.bounded(ctx), false
-	defer func() { bounded.end(settled) }()
-	for _, tk := range came {
-		f, err := s.lookUp(bounded, &stored{sid: tk.sid, id: publicID(tk.sid)}, tk, now)
-		settled = f == foundLive && err == nil // nothing is still under way
+	for _, tk := range s.came.Ending {
+		s.toEnd = append(s.toEnd, tk.SID.ID())
+	}
+	bounded, cancel := s.m.bounded(ctx)
+	defer cancel()
+	if err := s.endAll(bounded, s.toEnd); err != nil {
+		return
+	}
+	if s.toEnd = nil; !live {
+		s.cookie = cookieExpire
+	}
+}
+
+// endAll makes logouts that an outage kept from Redis.
+func (s *Session) endAll(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		rec, err := s.m.end(ctx, id, true)
 		if err != nil {
-			if f, err = s.recall(tk, err); err != nil {
+			return err
+		}
+		s.m.cache.Unblock(id)
+		if rec != nil {
+			s.note(Event{Kind: EventLogout, ID: id, UserID: rec.User, Reason: "by an ending cookie"})
+		}
+	}
+	return nil
+}
+
+// verdicts is what the session tokens of a request turned out to be, all together.
+type verdicts struct{ live, missing, endedLately, rejected bool }
+
+func (v *verdicts) add(one verdict) {
+	switch one {
+	case live:
+		v.live = true
+	case missing:
+		v.missing = true
+	case endedLately:
+		v.endedLately = true
+	default:
+		v.rejected = true
+	}
+}
+
+// loadTokens finds the session that the tokens name, and goes on from it. While Redis
+// is away it goes on from what this process remembers, or waits.
+func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, now time.Time) (found verdicts, err error) {
+	all := len(tokens)
+	if s.m.cache.SomeBlocked() { // a logout that Redis does not have yet: it comes before any write
+		tokens = slices.DeleteFunc(tokens, func(tk sessioncookie.Token) bool {
+			id := tk.SID.ID()
+			blocked := s.m.cache.Blocked(id)
+			if blocked {
+				s.toEnd = append(s.toEnd, id)
+			}
+			return blocked
+		})
+	}
+	if len(tokens) == 0 {
+		return verdicts{endedLately: all > 0}, nil
+	}
+	for leave := func() {}; ; {
+		s.events.take() // of a try that came to nothing
+		found, err = s.lookUpAll(ctx, tokens, now)
+		leave()
+		if err == nil || errors.Is(err, errStamp) || errors.Is(err, breaker.ErrClosed) {
+			return found, err
+		}
+		if known, v, stampErr := s.recall(tokens, now); known || stampErr != nil {
+			return v, stampErr
+		}
+		if leave, err = s.m.await(ctx, err, tokens[0].SID.ID(), &s.budget); err != nil {
+			return found, err
+		}
+	}
+}
+
+// lookUpAll asks Redis for all of tokens, and goes on from the one that wins.
+func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, now time.Time) (found verdicts, err error) {
+	deadline := time.Now().Add(s.m.cfg.RedisTimeout)
+	bounded := lazyContext{parent: ctx, deadline: deadline}
+	defer bounded.cancel()
+	var first [1]candidate // what one token needs is allocated with the session
+	var one [1]named
+	alive, list := first[:0], one[:0]
+	for i := range tokens {
+		at := &s.named
+		if i > 0 {
+			at = new(stored)
+		}
+		*at = stored{sid: tokens[i].SID}
+		n := named{Token: tokens[i], at: at}
+		n.key, at.id = s.m.keys.OfSID(at.sid)
+		list = append(list, n)
+	}
+	if err := s.read(ctx, &bounded, list, now); err != nil {
+		return found, err
+	}
+	for _, n := range list {
+		c, err := s.resolve(&bounded, n.at, tokens, n.ttl(now), n.Value, now)
+		if err != nil {
+			return found, err
+		}
+		if c.verdict == live {
+			if err := s.vouch(&bounded, &c); err != nil {
 				return found, err
 			}
 		}
-		if found[f] = true; f == foundLive {
-			break
+		if c.verdict == live {
+			alive = append(alive, c)
+			continue
 		}
+		found.add(c.verdict)
+		if c.ended.at > s.ended.at {
+			s.ended = c.ended
+		}
+	}
+	winner, others, twoUsers := choose(alive)
+	s.others = others
+	if twoUsers {
+		s.note(Event{Kind: EventRefused, ID: alive[0].at.id, Reason: "cookies of two users"})
+		found.rejected = true
+	}
+	if winner != nil {
+		s.admit(&bounded, winner, now, len(tokens) > 1)
+		found.live = true
 	}
 	return found, nil
 }
 
-// recall goes on from what this process knows of the session of tk, as err says
-// that Redis cannot tell.
-func (s *Session) recall(tk ticket, err error) (finding, error) {
-	if errors.Is(err, errStamp) {
-		return foundNothing, err
+// lazyContext is made when the first command needs it: a hit does not.
+type lazyContext struct {
+	parent   context.Context
+	deadline time.Time
+	ctx      context.Context
+	stop     context.CancelFunc
+}
+
+func (l *lazyContext) get() context.Context {
+	if l.ctx == nil {
+		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
 	}
-	at, ok := s.m.memory.recall(tk)
-	if !ok {
-		return foundNothing, err
+	return l.ctx
+}
+
+func (l *lazyContext) cancel() {
+	if l.stop != nil {
+		l.stop()
 	}
-	if at.rec.User != "" && s.m.cfg.UserStamp != nil {
-		ok, err := s.checkStamp(at.rec)
-		if err != nil {
-			return foundNothing, err
+}
+
+// named is a session that a token of the request names.
+type named struct {
+	sessioncookie.Token
+	record.Value
+	at  *stored
+	key string
+}
+
+// ttl is how long a hit makes it live.
+func (n *named) ttl(now time.Time) time.Duration { return record.TTL(now, n.Idle, n.Deadline) }
+
+// read fetches the values of list, in one round trip. It prolongs a single one on the way.
+func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, now time.Time) (err error) {
+	if len(list) == 1 {
+		n, refused := &list[0], error(nil)
+		n.Value, refused, err = s.m.store.Load(ctx, bounded.deadline, n.key, n.ttl(now))
+		if refused != nil {
+			s.expireRefused(bounded.get(), n, refused, now)
 		}
-		if !ok {
-			return foundRefused, nil
+		return err
+	}
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].at.id
+	}
+	entries, err := s.m.store.Entries(bounded.get(), ids)
+	for i, e := range entries {
+		list[i].Value = e.Value
+	}
+	return err
+}
+
+// expireRefused goes on though Redis answered and did not prolong the session, as the
+// user is served. A read-only answer means that the primary has become a replica behind
+// the same address: the command alone makes the client drop that connection, and try a
+// new one.
+func (s *Session) expireRefused(ctx context.Context, n *named, refused error, now time.Time) {
+	m := s.m
+	if store.MeaningOf(refused).Recovery == rediserr.PassesAroundFailover {
+		if refused = m.store.Expire(ctx, n.at.id, n.ttl(now)); refused == nil {
+			return
 		}
 	}
+	m.count.expireFailed.Add(1)
+	m.expireTold.tell(m.cfg.Now(), func() {
+		s.note(Event{Kind: EventFailed, Reason: cmp.Or(refusal(refused), refused.Error()), Err: fmt.Errorf("redsession: prolonging session: %w", refused)})
+	})
+}
+
+// vouch ends a live session whose user's credentials have changed since its login.
+func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
+	var ok bool
+	if c.stamp, ok, err = s.checkStamp(c.at.rec); ok || err != nil {
+		return err
+	}
+	c.verdict = rejected
+	if _, err := s.m.end(bounded.get(), c.at.id, false); err == nil {
+		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, Reason: "the user's stamp changed"})
+	}
+	return nil
+}
+
+// admit goes on from a live session. touch says that the hit has yet to prolong it.
+func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch bool) {
+	m, at := s.m, c.at
 	s.use(at)
-	s.pending.stamp, s.memory = "", true
-	s.m.count.degraded.Add(1)
-	return foundLive, nil
-}
-
-// lookUp asks Redis for the session of tk, over the tombstones of timed
-// rotations, and goes on from it if it lives.
-func (s *Session) lookUp(ctx context.Context, at *stored, tk ticket, now time.Time) (finding, error) {
-	m, first, ttl := s.m, at, record.TTL(now, tk.idle, tk.deadline)
-	for hop := range maxHops {
-		if m.memory.blocked(at.id) {
-			return foundTombstone, nil
-		}
-		key := m.store.key(at.id)
-		raw, err := s.fetch(ctx, at, key, ttl, hop > 0)
-		if raw == "" || err != nil {
-			return foundNothing, err
-		}
-		rec, tomb := m.memory.same(at.id, raw, now), (*record.Tombstone)(nil)
-		known := rec != nil
-		if !known {
-			if rec, tomb, err = record.Open(m.ring, key, raw); err != nil {
-				return s.refuse(EventRefused, at.id, err.Error()), nil
-			}
-		}
-		if hop > 0 && graceOver(rec, tomb, now, m.cfg.RotateGrace) {
-			return s.refuse(EventReplayed, first.id, "rotated id after its grace"), nil
-		}
-		if rec != nil {
-			at.rec = rec
-			f, err := s.admit(ctx, at, now, hop > 0)
-			if f == foundLive && !known && at.legacy == "" {
-				m.memory.confirm(at.id, raw, rec, now)
-			}
-			return f, err
-		}
-		next, f := s.passOn(ctx, at, tomb, ttl, now)
-		if next == nil {
-			return f, nil
-		}
-		at = next
-	}
-	return s.refuse(EventRefused, first.id, "rotated too often"), nil
-}
-
-// passOn goes from the tombstone at at, which the hit has prolonged to ttl, to what
-// it leads to. Without that it tells what was found.
-func (s *Session) passOn(ctx context.Context, at *stored, tomb *record.Tombstone, ttl time.Duration, now time.Time) (*stored, finding) {
-	m := s.m
-	m.memory.purge(at.id)
-	if tomb.Expired(now) {
-		return nil, foundNothing
-	}
-	if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < ttl {
-		m.store.setTTL(ctx, m.store.key(at.id), left)
-	}
-	if tomb.Next == "" {
-		return nil, foundTombstone
-	}
-	next, err := m.follow(at, tomb)
-	if err != nil {
-		return nil, s.refuse(EventRefused, at.id, err.Error())
-	}
-	return next, foundLive
-}
-
-// fetch reads what lies at at, under key, once what an outage left for it is there,
-// and prolongs it unless a rotated id led there: who replays one after its grace
-// must not keep the session from ending.
-func (s *Session) fetch(ctx context.Context, at *stored, key string, ttl time.Duration, followed bool) (raw string, err error) {
-	m := s.m
-	if err := m.memory.flush(ctx, at.id); err != nil {
-		return "", err
-	}
-	if followed || at.legacy != "" {
-		raw, err = m.store.read(ctx, key)
-	} else {
-		var touchErr error
-		if raw, touchErr, err = m.store.load(ctx, key, ttl); touchErr != nil {
-			m.count.expireFailed.Add(1)
-		}
-	}
-	if raw == "" && err == nil {
-		m.memory.purge(at.id)
-	}
-	return raw, err
-}
-
-// graceOver tells whether the client has been using what a rotated id leads to
-// for longer than the grace.
-func graceOver(rec *record.Record, tomb *record.Tombstone, now time.Time, grace time.Duration) bool {
-	var seen int64
-	if rec != nil {
-		seen = rec.Seen
-	} else {
-		seen = tomb.Seen
-	}
-	return seen != 0 && now.Sub(time.Unix(seen, 0)) > grace
-}
-
-// admit checks what only the record of a live session tells, and goes on from
-// it. followed says that the client still has a rotated id.
-func (s *Session) admit(ctx context.Context, at *stored, now time.Time, followed bool) (finding, error) {
-	m := s.m
-	if at.rec.TTL(now) <= 0 {
-		// Redis would let it live on for as long as hits come.
-		_, _ = m.store.end(ctx, at.id, burial{}, m.grave(at.id), false)
-		return foundNothing, nil
-	}
-	if at.rec.User != "" && m.cfg.UserStamp != nil {
-		ok, err := s.checkStamp(at.rec)
-		if err != nil {
-			return foundNothing, err
-		}
-		if !ok {
-			if _, err := m.endSession(ctx, at.id, false); err == nil {
-				m.emit(ctx, Event{Kind: EventRevoked, ID: at.id, UserID: at.rec.User, Reason: "the user's stamp changed", RemoteAddr: s.remoteAddr()})
-			}
-			return foundRefused, nil
-		}
-	}
-	s.use(at)
+	s.pending.stamp = c.stamp
 	switch {
-	case followed:
+	case c.followed:
 		s.cookie = cookieSet
-		m.store.setTTL(ctx, m.store.key(at.id), at.rec.TTL(now)) // a hit after all
 	case at.rec.Issued != 0 && at.rec.Seen == 0:
 		s.pending.seen = now.Unix()
 	}
-	return foundLive, nil
+	if c.followed || touch {
+		_ = m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)) // what fails waits for the next hit
+	}
+	if !c.known && at.legacy == "" {
+		m.cache.Confirm(at.id, c.raw, at.rec)
+	}
 }
 
-// checkStamp tells whether the user's stamp is the one that rec was sealed
-// with. A record without one takes the present one.
-func (s *Session) checkStamp(rec *record.Record) (bool, error) {
-	stamp, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", errStamp, err)
+// checkStamp tells whether the user's stamp is the one that rec was sealed with. If rec has
+// none, or one by an older secret, it is to take the stamp returned.
+func (s *Session) checkStamp(rec *record.Record) (stamp string, ok bool, err error) {
+	if rec.User == "" || s.m.cfg.UserStamp == nil {
+		return "", true, nil
 	}
-	newest := s.m.ring[0].Stamp(rec.User, stamp)
+	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
+	if err != nil {
+		return "", false, fmt.Errorf("%w: %w", errStamp, err)
+	}
+	newest := s.m.ring[0].Stamp(rec.User, present)
 	if rec.Stamp == newest {
-		return true, nil
+		return "", true, nil
 	}
 	for _, k := range s.m.ring {
-		if rec.Stamp == "" || rec.Stamp == k.Stamp(rec.User, stamp) {
-			s.pending.stamp = newest
-			return true, nil
+		if rec.Stamp == "" || rec.Stamp == k.Stamp(rec.User, present) {
+			return newest, true, nil
 		}
 	}
-	return false, nil
+	return "", false, nil
 }
-
-func (s *Session) refuse(kind EventKind, id, reason string) finding {
-	s.m.emit(s.r.Context(), Event{Kind: kind, ID: id, Reason: reason, RemoteAddr: s.remoteAddr()})
-	return foundRefused
-}
-
-func (s *Session) remoteAddr() string { return remoteAddr(s.r, s.m.cfg.TrustedHops) }

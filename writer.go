@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/redsession/redsession/internal/clientinfo"
+	"github.com/redsession/redsession/internal/sessioncookie"
 )
 
 // responseWriter commits the session before the first byte of the response
@@ -56,7 +59,7 @@ func (w *responseWriter) serve(next http.Handler, r *http.Request) {
 	if w.err != nil {
 		return
 	}
-	if err := w.session.commit(r.Context()); err != nil {
+	if err := w.session.commit(r.Context(), nil, nil); err != nil {
 		w.failLate(err)
 	}
 }
@@ -69,7 +72,7 @@ func (w *responseWriter) begin() error {
 	}
 	w.begun = true
 	s := w.session
-	if w.err = s.commit(w.request.Context()); w.err == nil {
+	if w.err = s.commit(w.request.Context(), nil, nil); w.err == nil {
 		w.err = s.complete(w.Header())
 	}
 	if w.err == nil {
@@ -83,7 +86,7 @@ func (w *responseWriter) begin() error {
 	for k, v := range w.outside {
 		h[k] = v
 	}
-	if owed := s.payCookie(h); owed != nil {
+	if owed := s.sendCommittedCookie(h); owed != nil {
 		w.err = errors.Join(w.err, owed)
 	}
 	s.m.answer(w.ResponseWriter, w.request, w.err)
@@ -97,18 +100,18 @@ func (s *Session) complete(h http.Header) error {
 	defer s.mu.Unlock()
 	_ = s.waitLocked() // for a goroutine of the handler's, which gets the error; its cookie goes along
 	s.sent = true
-	if s.read || s.cookie != cookieKeep || len(s.retired) > 0 {
-		addVary(h, "Cookie")
-		if s.m.transport.header != "" {
-			addVary(h, s.m.transport.header)
+	if s.looked || s.cookie != cookieKeep || len(s.retired) > 0 {
+		s.addVary(h, "Cookie")
+		if s.m.cfg.Header != "" {
+			s.addVary(h, s.m.cfg.Header)
 		}
 	}
 	return s.cookieLocked(h)
 }
 
-// payCookie sends what an earlier commit of this request has already made true,
+// sendCommittedCookie sends what an earlier commit of this request has already made true,
 // though the handler's response is dropped: a login saved must not be lost.
-func (s *Session) payCookie(h http.Header) error {
+func (s *Session) sendCommittedCookie(h http.Header) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.owed {
@@ -123,15 +126,21 @@ func (s *Session) cookieLocked(h http.Header) error {
 			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP).String())
 		}
 	}
-	switch t := s.m.transport; {
+	switch {
 	case s.cookie == cookieSet && s.base != nil:
 		rec := s.base.rec
-		tk := ticket{sid: s.base.sid, idle: rec.Idle, deadline: rec.Deadline}
-		if err := t.send(h, &s.came, tk, t.cookie.Persistent || rec.Remember > 0, s.m.cfg.Now()); err != nil {
+		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
+		if err := s.m.cookies.Send(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
+			return err
+		}
+	case s.cookie == cookieEnding && s.base != nil:
+		rec := s.base.rec
+		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
+		if _, err := s.m.cookies.SendEnding(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
 			return err
 		}
 	case s.cookie == cookieExpire:
-		t.expire(h, &s.came)
+		s.m.cookies.Expire(h, &s.came)
 	case len(s.retired) == 0:
 		return nil
 	}
@@ -140,9 +149,10 @@ func (s *Session) cookieLocked(h http.Header) error {
 	return nil
 }
 
-func addVary(h http.Header, name string) {
+func (s *Session) addVary(h http.Header, name string) {
 	if _, ok := h["Vary"]; !ok {
-		h["Vary"] = []string{name}
+		s.vary[0] = name
+		h["Vary"] = s.vary[:1:1]
 		return
 	}
 	for _, v := range h.Values("Vary") {
@@ -163,7 +173,7 @@ func (w *responseWriter) failLate(err error) {
 	if !errors.Is(err, ErrHeadersSent) {
 		err = errors.Join(err, ErrHeadersSent)
 	}
-	w.session.m.answer(&deaf{header: http.Header{}}, w.request, err)
+	w.session.m.answer(&discardWriter{header: http.Header{}}, w.request, err)
 	_, served := w.request.Context().Value(http.ServerContextKey).(*http.Server)
 	if served && !w.hijacked {
 		panic(http.ErrAbortHandler)
@@ -180,8 +190,8 @@ func (w *responseWriter) abandon() {
 	s.fields, s.parsed, s.head = nil, logout, s.m.anonymous()
 	s.keepID = true
 	s.mu.Unlock()
-	if err := s.commit(w.request.Context()); err != nil && !errors.Is(err, ErrHeadersSent) {
-		s.m.emit(w.request.Context(), Event{Kind: EventFailed, Err: err, RemoteAddr: s.remoteAddr()})
+	if err := s.commit(w.request.Context(), nil, nil); err != nil && !errors.Is(err, ErrHeadersSent) {
+		s.m.emit(w.request.Context(), Event{Kind: EventFailed, Err: err, RemoteAddr: clientinfo.RemoteAddr(s.r, s.m.cfg.TrustedHops)})
 		return
 	}
 	if !w.begun { // a middleware around us may yet answer
@@ -189,12 +199,12 @@ func (w *responseWriter) abandon() {
 	}
 }
 
-// deaf is what the ErrorHandler gets when there is nothing to answer any more.
-type deaf struct{ header http.Header }
+// discardWriter is what the ErrorHandler gets when there is nothing to answer any more.
+type discardWriter struct{ header http.Header }
 
-func (d *deaf) Header() http.Header         { return d.header }
-func (d *deaf) Write(p []byte) (int, error) { return len(p), nil }
-func (d *deaf) WriteHeader(int)             {}
+func (d *discardWriter) Header() http.Header         { return d.header }
+func (d *discardWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discardWriter) WriteHeader(int)             {}
 
 func (w *responseWriter) WriteHeader(code int) {
 	if informational := code >= 100 && code < 200 && code != http.StatusSwitchingProtocols; informational {

@@ -2,7 +2,6 @@ package attack_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/keyspace"
 )
 
 var secret = []byte("0123456789abcdef0123456789abcdef")
@@ -121,20 +121,14 @@ func look(m *redsession.Manager, cookie string) answer {
 
 // publicID is the id of the session that the cookie leads to, "" for no cookie.
 func publicID(cookie string) string {
-	signed, err := base64.URLEncoding.DecodeString(cookie)
+	signed, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(cookie, "="))
 	parts := strings.SplitN(string(signed), "|", 3)
 	if err != nil || len(parts) != 3 {
 		return ""
 	}
 	ticket, err := base64.URLEncoding.DecodeString(parts[1])
-	if err != nil || len(ticket) < sha256.Size {
+	if err != nil || len(ticket) < keyspace.SIDLen {
 		return ""
 	}
-	return legacyID(string(ticket[:sha256.Size]))
-}
-
-// legacyID is the id under which an imported session lies.
-func legacyID(old string) string {
-	sum := sha256.Sum256([]byte(old))
-	return base64.RawURLEncoding.EncodeToString(sum[:24])
+	return keyspace.HashID(ticket[:keyspace.SIDLen])
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/tuning"
 )
 
 // childVar holds a task; the test binary then performs it in place of the tests.
@@ -39,10 +40,12 @@ type task struct {
 	Operation string
 	Addrs     []string
 	Cluster   bool
+	Apart     bool // the parts of a plan are round trips apart
 	Prefix    string
 	Point     int  // die at this Redis command, counted from 1; 0 for never
 	After     bool // once its reply is there, in place of before it is sent
 	Later     time.Duration
+	Wait      time.Duration // Config.OutageWait; 0 for none
 	Cookies   []string
 }
 
@@ -60,11 +63,52 @@ type outcome struct {
 	Cookie string
 }
 
-func dial(addrs []string, cluster bool) redis.UniversalClient {
-	if cluster {
-		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ContextTimeoutEnabled: true})
+// dial makes a client of the Redis at addrs, over n unless that is nil.
+func dial(addrs []string, cluster bool, n *network) redis.UniversalClient {
+	var dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+	if n != nil {
+		dialer = n.dial
 	}
-	return redis.NewClient(&redis.Options{Addr: addrs[0], ContextTimeoutEnabled: true})
+	if cluster {
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Dialer: dialer, DialerRetries: 1, ContextTimeoutEnabled: true})
+	}
+	return redis.NewClient(&redis.Options{Addr: addrs[0], Dialer: dialer, DialerRetries: 1, ContextTimeoutEnabled: true})
+}
+
+// network can be cut.
+type network struct {
+	mu    sync.Mutex
+	away  bool
+	conns []*net.TCPConn
+}
+
+// errAway is what a dial says when nobody listens: surely nothing was sent.
+var errAway = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+
+func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil && n.away {
+		err = errors.Join(errAway, conn.Close())
+		conn = nil
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		n.conns = append(n.conns, tcp)
+	}
+	return conn, err
+}
+
+// setAway ends every connection and lets nobody connect, or does so again.
+func (n *network) setAway(away bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.away = away; away {
+		for _, conn := range n.conns {
+			_, _ = conn.CloseWrite(), conn.CloseRead() // as if Redis had ended it
+		}
+		n.conns = nil
+	}
 }
 
 func child(text string) int {
@@ -72,14 +116,19 @@ func child(text string) int {
 	if err := json.Unmarshal([]byte(text), &tk); err != nil {
 		return 2
 	}
-	client := dial(tk.Addrs, tk.Cluster)
-	r := &reaper{point: tk.Point, after: tk.After}
+	redis.SetLogger(silence{})
+	tuning.Set(tuning.Values{Apart: tk.Apart})
+	r, n := &reaper{point: tk.Point, after: tk.After}, &network{}
+	client := dial(tk.Addrs, tk.Cluster, n)
 	client.AddHook(r)
-	m, err := redsession.New(childSettings(client, &tk))
+	c := &crashing{task: &tk, reaper: r, network: n, passed: make(chan struct{}, 1)}
+	settings := childSettings(client, &tk)
+	settings.OnEvent = c.watch
+	m, err := redsession.New(settings)
 	if err != nil {
 		return 2
 	}
-	c := &crashing{task: &tk, m: m, reaper: r}
+	c.m = m
 	r.armed.Store(true)
 	operations[tk.Operation].run(c)
 	if err := m.Close(); err != nil {
@@ -92,6 +141,9 @@ func child(text string) int {
 func childSettings(client redis.UniversalClient, tk *task) redsession.Config {
 	c := settings(client, tk.Prefix, func() time.Time { return time.Now().Add(tk.Later) })
 	c.MaxPerUser = crashLimit
+	if c.OutageWait = -1; tk.Wait > 0 {
+		c.OutageWait = tk.Wait
+	}
 	c.Adopt = []redsession.Legacy{oldShop(client, tk.Prefix)}
 	return c
 }
@@ -116,9 +168,26 @@ func oldShop(client redis.UniversalClient, prefix string) redsession.Legacy {
 // crashing is the child's side of an operation.
 type crashing struct {
 	*task
-	m      *redsession.Manager
-	reaper *reaper
-	report report
+	m       *redsession.Manager
+	reaper  *reaper
+	network *network
+	report  report
+	passing atomic.Bool   // an outage is over once the Manager has noticed it
+	passed  chan struct{} // the Manager has noticed that, too
+}
+
+// watch is Config.OnEvent.
+func (c *crashing) watch(_ context.Context, e redsession.Event) {
+	switch {
+	case !c.passing.Load():
+	case e.Kind == redsession.EventOutageBegan:
+		c.network.setAway(false)
+	case e.Kind == redsession.EventOutageEnded:
+		select {
+		case c.passed <- struct{}{}:
+		default: // it has been told already
+		}
+	}
 }
 
 // ask sends a request and tells the parent how it was answered: from then on it counts as acknowledged.
@@ -157,7 +226,6 @@ type reaper struct {
 	point int
 	after bool
 	armed atomic.Bool
-	away  atomic.Bool // Redis is, as far as the process can tell
 
 	mu    sync.Mutex
 	names []string
@@ -185,17 +253,10 @@ func die() {
 	select {} // the signal is on its way
 }
 
-// errAway is what a dial says when nobody listens: surely nothing was sent.
-var errAway = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-
 func (r *reaper) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (r *reaper) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if r.away.Load() {
-			cmd.SetErr(errAway)
-			return errAway
-		}
 		last := r.next(cmd)
 		if last && !r.after {
 			die()
@@ -211,12 +272,6 @@ func (r *reaper) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook may die in the midst of a pipeline: then only the commands before reach Redis.
 func (r *reaper) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if r.away.Load() {
-			for _, cmd := range cmds {
-				cmd.SetErr(errAway)
-			}
-			return errAway
-		}
 		for i, cmd := range cmds {
 			if !r.next(cmd) {
 				continue

@@ -76,7 +76,10 @@ type theatre struct {
 
 type clock struct{ nanos atomic.Int64 }
 
-func (c *clock) Now() time.Time { return time.Unix(0, c.nanos.Load()) }
+// Now is another microsecond at each call, so that what comes later has a later time.
+func (c *clock) Now() time.Time { return time.Unix(0, c.nanos.Add(int64(time.Microsecond))) }
+
+func (c *clock) micros() int64 { return c.Now().UnixMicro() }
 
 // play is one history under way.
 type play struct {
@@ -91,7 +94,7 @@ type play struct {
 	logins  map[string]origin // by the id of such a cookie
 	faults  []string
 	stormy  bool
-	owed    []owing // acknowledged while Redis was away
+	owed    []owing // logouts that were not made at once
 	endings []ending
 	number  int
 }
@@ -100,13 +103,13 @@ type play struct {
 type origin struct {
 	login, user string
 	round       int
+	half        bool // the second factor is missing
 }
 
-// owing is a request that a server served from memory.
+// owing is a logout that was answered 503, and that the server is to make once Redis is back.
 type owing struct {
 	server int
 	cookie string
-	logout bool
 }
 
 func (p *play) since() int64 { return int64(time.Since(p.began)) }
@@ -153,6 +156,7 @@ type ending struct {
 	round     int
 	call, ret int64
 	failed    bool // nobody knows what was ended
+	mark      span // when the user was revoked, logins under way included; zero if not
 }
 
 // request performs a request of a browser and notes its two steps. In a storm, when a server may answer from memory,
@@ -167,13 +171,16 @@ func (p *play) request(n int, a act, storm bool) {
 	ended, view := &revocations{}, ""
 	var loaded, left int64
 	called := p.since()
+	commit.loaded.from = p.clock.micros()
 	got := one.send(context.WithValue(context.Background(), requestKey{}, ended), p.servers[a.Server], func(w http.ResponseWriter, r *http.Request, s *redsession.Session) {
 		loaded = p.since()
+		commit.loaded.to = p.clock.micros()
 		commit.served, view = s.ID(), viewOf(s)
 		left = p.since()
 		p.perform(a, tag, w, r, s)
 	})
 	returned := p.since()
+	commit.left = span{commit.loaded.to, p.clock.micros()}
 	load.served = commit.served
 	if a.Kind == "others" || a.Kind == "promote" && !strings.HasPrefix(view, "half:") {
 		commit.kind = "read"
@@ -194,11 +201,10 @@ func (p *play) request(n int, a act, storm bool) {
 	if !storm {
 		p.ops = append(p.ops, operationOf(a.Browser, load, out, called, loaded))
 	}
-	op := operationOf(a.Browser, commit, known(out), left, returned)
-	if op.Metadata = got.degraded; got.degraded && got.status == 200 && commit.kind != "read" {
-		p.owed = append(p.owed, owing{a.Server, cookie, a.Kind == "logout"})
+	if a.Kind == "logout" && got.status == 503 && commit.served != "" {
+		p.owed = append(p.owed, owing{a.Server, cookie})
 	}
-	p.ops = append(p.ops, op)
+	p.ops = append(p.ops, operationOf(a.Browser, commit, known(out), left, returned))
 	for _, id := range ended.of("more logins than MaxPerUser") {
 		p.endings = append(p.endings, ending{id: id, round: n, call: called, ret: returned})
 	}
@@ -249,11 +255,11 @@ func (p *play) trace(e *event, out *outcomeOf, a act, n int) {
 	}
 	switch {
 	case a.Kind == "login" || a.Kind == "half":
-		from = origin{out.issued, a.User, n}
+		from = origin{out.issued, a.User, n, a.Kind == "half"}
 	case a.Kind == "promote" && strings.HasPrefix(out.view, "half:"):
-		from = origin{out.issued, from.user, n}
+		from = origin{out.issued, from.user, n, false}
 	case e.served == "":
-		from = origin{out.issued, "", n}
+		from = origin{out.issued, "", n, false}
 	}
 	p.logins[out.issued] = from
 }

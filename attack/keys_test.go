@@ -2,12 +2,12 @@ package attack_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -57,36 +57,39 @@ func eternal(t tester, client redis.UniversalClient, prefix string) (found []str
 	return found
 }
 
-func userKey(prefix, user string) string {
-	sum := sha256.Sum256([]byte(user))
-	return prefix + "user:" + base64.RawURLEncoding.EncodeToString(sum[:16])
-}
+// revocationMark is the member of a user's index that tells when all that the user had was revoked.
+const revocationMark = "*"
 
-// counting returns the entries of the user's index that count towards MaxPerUser, the oldest login first, and those of
-// them that lead to nothing alive.
-func counting(t tester, client redis.UniversalClient, prefix, user string) (ids, dead []string) {
+// indexed returns the sessions that the entries of the user's index lead to, the oldest login first, and the entries that
+// lead to nothing alive. Two entries may lead to one session, if its rotation could not take the old one out.
+func indexed(t tester, client redis.UniversalClient, prefix, user string) (alive, dead []string) {
 	t.Helper()
 	ctx := context.Background()
-	ids, err := client.ZRangeByScore(ctx, userKey(prefix, user), &redis.ZRangeBy{Min: "0", Max: "+inf"}).Result()
+	ids, err := client.ZRange(ctx, keyspace.New(prefix).User(user), 0, -1).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
+		if id == revocationMark {
+			continue
+		}
 		at := id
 		for at != "" {
 			raw, err := client.Get(ctx, prefix+at).Result()
 			if err != nil && err != redis.Nil {
 				t.Fatal(err)
 			}
-			isRecord, next := record.Peek(raw)
-			if isRecord {
+			head := record.PeekHead(raw)
+			if head.Kind.Live() {
 				break
 			}
-			at = next
+			at = head.Leads()
 		}
 		if at == "" {
 			dead = append(dead, id)
+		} else if !slices.Contains(alive, at) {
+			alive = append(alive, at)
 		}
 	}
-	return ids, dead
+	return alive, dead
 }

@@ -12,13 +12,15 @@ import (
 
 // event is one step of a request, or what an administrator did.
 type event struct {
-	what   string // load, commit, end, spare, storm
+	what   string // load, commit, end, spare, mark, storm
 	kind   string // of the request
 	cookie string // the id that came
 	served string // the id that the handler saw
 	login  string // what end ends
-	user   string // that logs in, or whose login end is to end; "" for any
+	user   string // that logs in, or who was revoked, or whose login end is to end; "" for any
 	tag    string
+	loaded span // when it was, by the servers' clock
+	left   span // when the handler ran; of a mark, when it was made
 	now    int64
 	round  int
 	beside int // logins under way at the same time: they may be in the index already, though they take effect later
@@ -38,7 +40,7 @@ type outcomeOf struct {
 }
 
 var sessions = porcupine.Model{
-	Init: func() any { return newWorld(map[string]node{}, false) },
+	Init: func() any { return newWorld(map[string]node{}, map[string]span{}, false) },
 	Step: func(state, input, output any) (bool, any) {
 		w, e := state.(*world), input.(event)
 		out, _ := output.(*outcomeOf)
@@ -54,6 +56,8 @@ var sessions = porcupine.Model{
 			if next = w; w.surely(e.cookie, e.now) {
 				next = nil
 			}
+		case "mark":
+			next = w.marked(e.user, e.left)
 		case "storm":
 			next = w.stormed(e.now)
 		}
@@ -75,7 +79,7 @@ func (w *world) load(e event, out *outcomeOf) *world {
 			mustMiss = true
 			break
 		}
-		mayMiss = mayMiss || n.mayBeOver(e.now)
+		mayMiss = mayMiss || n.doubtful || n.mayBeOver(e.now)
 		if hop > 0 {
 			mayMiss = mayMiss || n.seenMin != 0 && e.now-n.seenMin > grace
 			mustMiss = mustMiss || n.seenMax != 0 && e.now-n.seenMax > grace
@@ -93,19 +97,28 @@ func (w *world) load(e event, out *outcomeOf) *world {
 		if out.view != "" || !mayMiss && !mustMiss {
 			return nil
 		}
+		if n.doubtful {
+			n.ended, n.doubtful = true, false
+			return w.with(map[string]node{at: n})
+		}
 		if old, ok := w.nodes[e.cookie]; ok && old.mayBeOver(e.now) && !w.storm {
 			old.ended = true // it cannot come back
 			return w.with(map[string]node{e.cookie: old})
 		}
 		return w
 	}
-	if mustMiss || n.view() != out.view {
+	seen, fits := n.seenAs(out.view)
+	if mustMiss || !fits {
 		return nil
 	}
+	if n, there := hits[at]; there {
+		seen.hitMin, seen.hitMax = n.hitMin, n.hitMax
+		hits[at] = seen
+	}
 	if _, known := w.nodes[e.served]; at != e.served && !known && w.storm {
-		hits[e.served] = n.rotated() // by a request whose answer was lost
-		n.next = e.served
-		hits[at] = n
+		hits[e.served] = seen.rotated() // by a request whose answer was lost
+		seen.next = e.served
+		hits[at] = seen
 	} else if at != e.served {
 		return nil
 	}
@@ -126,8 +139,7 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 	unknown := out == nil
 	switch {
 	case !unknown && out.status == 409:
-		_, came := w.nodes[e.cookie]
-		if e.kind == "read" || e.kind == "logout" || live && !n.mayBeOver(e.now) || out.issued != "" || !came {
+		if out.issued != "" || !w.gone(e, n, live) {
 			return nil
 		}
 		return w
@@ -143,6 +155,8 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 		return w.created(e, out)
 	case !live && (unknown || e.kind == "read"):
 		return w
+	case !live && e.kind == "rotate" && e.served != e.cookie: // an id that the client has not shown yet stays
+		return w
 	case !live:
 		return nil // acknowledged, though there was nothing to keep it
 	}
@@ -155,7 +169,8 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 		}
 	}
 	n = n.changed(e)
-	if !unknown && out.issued != "" && out.issued != at {
+	followed := !unknown && out.issued == e.served && e.served != e.cookie // though it has been rotated once more since
+	if !unknown && out.issued != "" && out.issued != at && !followed {
 		if _, known := w.nodes[out.issued]; known {
 			return nil
 		}
@@ -164,6 +179,21 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 	}
 	changed[at] = n
 	return w.with(changed)
+}
+
+// gone tells whether the request that saw e.served may be told that its session has ended, where n is, or was.
+func (w *world) gone(e event, n node, live bool) bool {
+	_, came := w.nodes[e.cookie]
+	ended := came && (!live || n.doubtful || n.mayBeOver(e.now))
+	switch e.kind {
+	case "read", "logout", "half":
+		return false
+	case "login": // stands, whatever became of the session that it began from
+		return w.mayRefuse(e.user, e.loaded)
+	case "promote":
+		return ended || w.mayRefuse(n.user, n.checked)
+	}
+	return ended
 }
 
 // found adds an id that a rotation with an unknown answer made, and that only now shows.
@@ -182,6 +212,10 @@ func (w *world) found(e event) *world {
 
 // changed returns n with the values that the request wrote.
 func (n node) changed(e event) node {
+	if n.other != nil {
+		other := node{k: n.other.k, log: n.other.log}.changed(e)
+		n.other = &values{other.k, other.log}
+	}
 	switch e.kind {
 	case "set":
 		n.k = e.tag
@@ -215,30 +249,58 @@ func (w *world) loggedIn(e event, out *outcomeOf, at string, old node, live bool
 	if e.kind == "promote" {
 		user = old.user
 	}
+	wasLive := live
 	n := node{
 		user: user, half: e.kind == "half", born: e.round,
 		hitMin: e.now, hitMax: e.now, idle: idle, deadline: e.now + absolute,
 	}
+	checked := e.loaded
+	if e.kind == "promote" {
+		checked = old.checked
+	}
 	if n.half {
-		n.idle, n.deadline = halfOpen, e.now+halfOpen
+		n.idle, n.deadline, n.checked = halfOpen, e.now+halfOpen, e.left
+	}
+	keep := old.user == "" || old.user == user
+	if live && keep {
+		n.k, n.log, n.other = old.k, old.log, old.other
+	} else if h, there := w.heir(e); there && !live && e.kind != "promote" && (e.served == "" || keep) {
+		if n.k, n.log = h.values.k, h.values.log; !h.sure {
+			n.other = &values{}
+		}
+		if h.live != "" {
+			at, old, live, keep = h.live, w.nodes[h.live], true, true
+			old.doubtful = !h.sure
+		}
 	}
 	if live {
-		if old.user == "" || old.user == user {
-			n.k, n.log = old.k, old.log
+		if old.ended = !old.doubtful; keep {
+			old.endedAt, old.lost = e.now, out == nil
+			if out != nil {
+				old.by = out.issued
+			}
 		}
-		old.ended = true
 		changed[at] = old
 	}
 	if out == nil {
 		return w.with(changed)
 	}
-	if !live && e.served != "" && old.user != "" || out.issued == "" || w.nodes[out.issued].login != "" {
-		return nil // nobody logs in on top of a user's session that has ended
+	switch {
+	case out.issued == "" || w.nodes[out.issued].login != "":
+		return nil
+	case e.kind == "promote" && !wasLive: // what proved the first factor is gone
+		return nil
+	case !n.half && w.mustRefuse(user, checked):
+		return nil
 	}
 	n.login = out.issued
 	changed[out.issued] = n
 	next := w.with(changed)
-	if over := next.logins(user, e.now) + e.beside - limit; out.evicted > max(over, 0) && !w.storm {
+	over := next.logins(user, e.now) + e.beside - limit
+	if n.half {
+		over = 0
+	}
+	if out.evicted > max(over, 0) && !w.storm {
 		return nil
 	}
 	return next
@@ -275,5 +337,5 @@ func (w *world) stormed(now int64) *world {
 		}
 		nodes[id] = n
 	}
-	return newWorld(nodes, true)
+	return newWorld(nodes, w.marks, true)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/keyspace"
 )
 
 func all(hs ...handler) handler {
@@ -151,20 +152,41 @@ var operations = map[string]operation{
 		run:   func(c *crashing) { c.ask("", oldCookie("one"), describe) },
 		check: checkAdoption,
 	},
-	"outage replay": {
+	"outage": {
 		prepare: func(sc *scene) []string { return []string{sc.login("alice"), sc.login("bob")} },
 		run: func(c *crashing) {
 			for _, cookie := range c.Cookies {
 				c.ask(cookie, nil, describe)
 			}
-			c.reaper.away.Store(true)
-			for range 3 {
-				c.ask(c.Cookies[0], nil, add("n"))
-			}
+			c.network.setAway(true)
+			c.ask(c.Cookies[0], nil, describe)
+			c.ask(c.Cookies[0], nil, add("n"))
+			c.ask("", nil, login("carol"))
 			c.ask(c.Cookies[1], nil, logout)
-			c.reaper.away.Store(false)
+			c.network.setAway(false)
 		},
-		check: checkReplay,
+		check: checkOutage,
+	},
+	"outage that passes": {
+		wait:    20 * time.Second,
+		prepare: func(sc *scene) []string { return []string{sc.login("alice")} },
+		run: func(c *crashing) {
+			c.ask(c.Cookies[0], nil, describe)
+			c.passing.Store(true)
+			for _, one := range []struct {
+				cookie string
+				do     handler
+			}{{c.Cookies[0], add("n")}, {"", login("carol")}} {
+				select {
+				case <-c.passed: // of a node that came back later than another
+				default:
+				}
+				c.network.setAway(true)
+				c.ask(one.cookie, nil, one.do)
+				<-c.passed
+			}
+		},
+		check: checkPassingOutage,
 	},
 }
 
@@ -247,6 +269,7 @@ func checkEnded(sc *scene, d death) {
 func checkRevokeUser(sc *scene, d death) {
 	_, done := d.acknowledged(0)
 	of := d.cookies[:len(d.cookies)-1]
+	half := of[len(of)-1]
 	for _, again := range []bool{false, true} {
 		if again {
 			if _, err := sc.m.RevokeUser(context.Background(), "alice"); err != nil {
@@ -256,10 +279,17 @@ func checkRevokeUser(sc *scene, d death) {
 		for i, cookie := range of {
 			want := []string{""}
 			if !done && !again {
-				want = []string{"", "alice", "alice a=1", "half:alice"}
+				want = []string{"", "alice", "alice a=1"}
+			}
+			if cookie == half { // nobody is logged in by it
+				want = []string{"half:alice"}
 			}
 			sc.sees("cookie "+string(rune('1'+i)), cookie, want...)
 		}
+	}
+	promote := func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) { s.Promote() }
+	if a := request(context.Background(), sc.m, half, nil, promote); a.status != http.StatusConflict {
+		sc.Errorf("the second factor after the revocation: got status %d, want 409", a.status)
 	}
 	if list, err := sc.m.Sessions(context.Background(), "alice"); err != nil || len(list) != 0 {
 		sc.Errorf("Sessions: got %d and %v, want none", len(list), err)
@@ -283,7 +313,7 @@ func checkImport(sc *scene, d death) {
 	for _, info := range list {
 		ids[info.ID]++
 	}
-	if err != nil || len(list) != 2 || ids[legacyID("one")] != 1 || ids[legacyID("two")] != 1 {
+	if err != nil || len(list) != 2 || ids[keyspace.HashID([]byte("one"))] != 1 || ids[keyspace.HashID([]byte("two"))] != 1 {
 		sc.Errorf("Sessions: got %d and %v, want both of alice's once", len(list), err)
 	}
 	var first browser
@@ -317,20 +347,43 @@ func checkAdoption(sc *scene, d death) {
 	sc.staysThoughOthersLogIn(b.cookie, "alice a=1")
 }
 
-func checkReplay(sc *scene, d death) {
-	want := []string{"alice", "alice n=1", "alice n=2", "alice n=3"}
-	other := []string{"bob", ""}
-	if !d.killed {
-		want, other = want[3:], other[1:]
-		for i, a := range d.Answers {
-			if a.Status != 200 {
-				sc.Errorf("request %d in the outage: got status %d, want 200", i, a.Status)
-			}
+// checkOutage wants that nothing was acknowledged, and that the logout was made before the child ended.
+func checkOutage(sc *scene, d death) {
+	for i, want := range []int{200, 200, 200, 503, 503, 503} {
+		if i < len(d.Answers) && d.Answers[i].Status != want {
+			sc.Errorf("request %d: got status %d, want %d", i, d.Answers[i].Status, want)
 		}
+	}
+	loggedOut := []string{"", "bob"}
+	if !d.killed {
+		loggedOut = loggedOut[:1]
 		if d.Err != "" {
 			sc.Errorf("Close: got %s, want nil", d.Err)
 		}
 	}
-	sc.sees("the session changed in the outage", d.cookies[0], want...)
-	sc.sees("the session logged out in the outage", d.cookies[1], other...)
+	sc.sees("the session that was to change", d.cookies[0], "alice")
+	sc.sees("the session that was logged out", d.cookies[1], loggedOut...)
+	if list, err := sc.m.Sessions(context.Background(), "carol"); err != nil || len(list) != 0 {
+		sc.Errorf("a login that was refused: got %d sessions and %v, want none", len(list), err)
+	}
+}
+
+// checkPassingOutage wants that whatever waited was done, and that what was acknowledged is in Redis.
+func checkPassingOutage(sc *scene, d death) {
+	if !d.killed && len(d.Answers) != 3 {
+		sc.Errorf("got %d answers, want 3", len(d.Answers))
+	}
+	for i, a := range d.Answers {
+		if a.Status != 200 {
+			sc.Errorf("request %d: got status %d, want 200 after the wait", i, a.Status)
+		}
+	}
+	changed := []string{"alice n=1", "alice"}
+	if _, ok := d.acknowledged(1); ok {
+		changed = changed[:1]
+	}
+	if cookie, ok := d.acknowledged(2); ok {
+		sc.sees("the login", cookie, "carol")
+	}
+	sc.sees("the session that was to change", d.cookies[0], changed...)
 }

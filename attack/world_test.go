@@ -17,17 +17,25 @@ const (
 // node is what lies at an id.
 type node struct {
 	ended            bool
+	by               string // the login that took its place, "" if none did or its id is not known
+	lost             bool   // a login whose id nobody knows took its place
+	endedAt          int64  // when a login did
+	doubtful         bool   // it may have been ended, or not
 	next             string // the successor of a rotated id
 	user             string
 	half             bool
-	login            string // the id at login or creation, which rotation keeps
-	born             int    // round of that
-	k, log           string // the values
-	hitMin, hitMax   int64  // when the last hit was
+	login            string  // the id at login or creation, which rotation keeps
+	born             int     // round of that
+	k, log           string  // the values
+	other            *values // what they are unless they are k and log; nil if that is sure
+	hitMin, hitMax   int64   // when the last hit was
 	idle, deadline   int64
+	checked          span  // when the password of a half-open login was
 	issued           bool  // by a rotation
 	seenMin, seenMax int64 // when its cookie was first seen; 0 for not at all, and for nobody knows
 }
+
+type values struct{ k, log string }
 
 func (n node) view() string {
 	words := []string{n.user}
@@ -43,6 +51,18 @@ func (n node) view() string {
 	return strings.TrimSpace(strings.Join(words, " "))
 }
 
+// seenAs returns n as whoever saw view knows it. ok is false if n does not look like that.
+func (n node) seenAs(view string) (known node, ok bool) {
+	if known = n; n.other != nil && n.view() != view {
+		known.k, known.log = n.other.k, n.other.log
+	}
+	if known.doubtful {
+		known.doubtful, known.by, known.lost = false, "", false
+	}
+	known.other = nil
+	return known, known.view() == view
+}
+
 // mayBeOver and mustBeOver tell what time has done.
 func (n node) mayBeOver(now int64) bool {
 	return now >= min(n.hitMin+n.idle, n.deadline)-slack
@@ -50,28 +70,52 @@ func (n node) mayBeOver(now int64) bool {
 
 func (n node) mustBeOver(now int64) bool { return now >= min(n.hitMax+n.idle, n.deadline) }
 
+// span is a moment that is known to lie between two others, in the servers' microseconds.
+type span struct{ from, to int64 }
+
 // world is a state of the model. It is never changed.
 type world struct {
 	nodes map[string]node
-	storm bool // there has been one: a rotation may have had an unknown outcome
+	marks map[string]span // when all that a user had was revoked, last; from is 0 if it may not have been
+	storm bool            // there has been one: a rotation may have had an unknown outcome
 	text  string
 }
 
-func newWorld(nodes map[string]node, storm bool) *world {
-	w := &world{nodes: nodes, storm: storm}
+func newWorld(nodes map[string]node, marks map[string]span, storm bool) *world {
+	w := &world{nodes: nodes, marks: marks, storm: storm}
 	var b strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(nodes)) {
-		fmt.Fprintf(&b, "%s:%v;", id, nodes[id])
+		n := nodes[id]
+		if n.other != nil {
+			fmt.Fprintf(&b, "%v or ", *n.other)
+			n.other = nil
+		}
+		fmt.Fprintf(&b, "%s:%v;", id, n)
 	}
-	w.text = b.String()
+	w.text = b.String() + fmt.Sprint(marks) // Sprint sorts
 	return w
 }
 
 func (w *world) with(changed map[string]node) *world {
 	nodes := maps.Clone(w.nodes)
 	maps.Copy(nodes, changed)
-	return newWorld(nodes, w.storm)
+	return newWorld(nodes, w.marks, w.storm)
 }
+
+// marked is w once all that the user had was revoked.
+func (w *world) marked(user string, at span) *world {
+	marks := maps.Clone(w.marks)
+	old := marks[user]
+	marks[user] = span{max(old.from, at.from), max(old.to, at.to)}
+	return newWorld(w.nodes, marks, w.storm)
+}
+
+// mayRefuse and mustRefuse tell whether a login is refused because the user was revoked after the password was checked.
+func (w *world) mayRefuse(user string, checked span) bool {
+	return w.marks[user].to >= checked.from && w.marks[user].to != 0
+}
+
+func (w *world) mustRefuse(user string, checked span) bool { return w.marks[user].from >= checked.to }
 
 // resolve follows the successors of id to the last. ok tells whether a session may live there.
 func (w *world) resolve(id string, now int64) (at string, n node, ok bool) {
@@ -89,10 +133,52 @@ func (w *world) resolve(id string, now int64) (at string, n node, ok bool) {
 // surely tells whether a session lives at id or at what it leads to, whatever the clocks say.
 func (w *world) surely(id string, now int64) bool {
 	for at := id; ; at = w.nodes[at].next {
-		if n, there := w.nodes[at]; !there || n.ended || n.mayBeOver(now) {
+		if n, there := w.nodes[at]; !there || n.ended || n.doubtful || n.mayBeOver(now) {
 			return false
 		} else if n.next == "" {
 			return true
 		}
 	}
+}
+
+// heritage is what a login goes on from.
+type heritage struct {
+	values values
+	live   string // the session that it ends, "" if that is gone or not known
+	sure   bool   // otherwise it may as well begin from nothing
+}
+
+// heir returns what a login by e goes on from whose own session has ended: the login that took its place, since that is
+// the same browser, whose answer was lost.
+func (w *world) heir(e event) (heritage, bool) {
+	at, sure := e.served, true
+	if at == "" {
+		at = e.cookie
+	}
+	for hop := 0; w.nodes[at].next != ""; hop++ {
+		n := w.nodes[at]
+		if hop > 0 && n.seenMin != 0 && e.now-n.seenMin > grace {
+			sure = false // perhaps it was a replay
+		}
+		at = n.next
+	}
+	if n := w.nodes[at]; !n.ended && !n.doubtful || e.served == "" && e.now-n.endedAt >= grace {
+		return heritage{}, false
+	}
+	for n := w.nodes[at]; (n.ended || n.doubtful) && n.by != ""; n = w.nodes[at] {
+		sure = sure && !n.doubtful
+		at = n.by
+	}
+	n, there := w.nodes[at]
+	h := heritage{values: values{n.k, n.log}, sure: sure && !w.storm && n.other == nil && !n.doubtful && !n.mayBeOver(e.now)}
+	switch {
+	case !there:
+		return heritage{}, false
+	case n.ended && n.lost:
+		return heritage{values: h.values}, true
+	case n.ended || n.next != "" || n.user != e.user || n.half != (e.kind == "half") || n.mustBeOver(e.now):
+		return heritage{}, false
+	}
+	h.live = at
+	return h, true
 }

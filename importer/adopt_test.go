@@ -11,6 +11,7 @@ import (
 )
 
 func TestLive(t *testing.T) {
+	t.Parallel()
 	phpBody, err := os.ReadFile("internal/php/testdata/php.sess")
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +53,12 @@ func TestLive(t *testing.T) {
 		{"redistore", gorillaID, "sid", importer.AdoptRedistore(client, "", "sid", gorillaKey)},
 		{"connect-redis", expressID, "connect.sid", importer.AdoptConnectRedis(client, "", "secret")},
 	} {
-		if row.legacy.Source != row.name || row.legacy.Cookie != row.cookie {
-			t.Errorf("got source %q and cookie %q, want %q and %q", row.legacy.Source, row.legacy.Cookie, row.name, row.cookie)
-		}
-		loadAndDelete(t, row.name, row.legacy, row.id)
+		t.Run(row.name+" as "+row.cookie, func(t *testing.T) {
+			if row.legacy.Source != row.name || row.legacy.Cookie != row.cookie {
+				t.Errorf("got source %q and cookie %q, want %q and %q", row.legacy.Source, row.legacy.Cookie, row.name, row.cookie)
+			}
+			loadAndDelete(t, row.name, row.legacy, row.id)
+		})
 	}
 	server.Close()
 	if _, err := importer.AdoptConnectRedis(client, "", "secret").Load(t.Context(), expressID); err == nil {

@@ -19,7 +19,7 @@ func RunInto(ctx context.Context, to Target, source Source, o Options) (Report, 
 
 // OnceInto is Once into any target, with its state wherever client leads to.
 func OnceInto(ctx context.Context, to Target, client redis.UniversalClient, prefix string, lease time.Duration, source Source, o Options) (Report, error) {
-	return once(ctx, to, &state{client: client, key: prefix + "import:" + source.Name(), lease: lease}, source, o)
+	return once(ctx, to, newState(client, prefix, source, lease), source, o)
 }
 
 // Decoder is how one source reads what it finds.

@@ -228,6 +228,7 @@ func TestAFolderThatIsNotThereIsAnError(t *testing.T) {
 
 // The folder has IMPORTER_TEST_FILES files, 10,000 unless set.
 func TestAWholeOdooFolder(t *testing.T) {
+	t.Parallel()
 	n := 10_000
 	if v := os.Getenv("IMPORTER_TEST_FILES"); v != "" {
 		var err error

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/internal/importstate"
+	"github.com/redsession/redsession/internal/keyspace"
 )
 
 // ErrElsewhere tells that another server is importing at the moment.
@@ -39,8 +40,8 @@ var ErrElsewhere = errors.New("importer: another server is importing")
 // before the import has reached his session is logged out. The state is a hash in
 // Redis, named <prefix>import:<source>.
 func Once(ctx context.Context, m *redsession.Manager, source Source, o Options) (Report, error) {
-	client, prefix := m.ImportState(importstate.Key{})
-	return once(ctx, m, &state{client: client, key: prefix + "import:" + source.Name(), lease: lease}, source, o)
+	client, prefix := importstate.Of(m)
+	return once(ctx, m, newState(client, prefix, source, lease), source, o)
 }
 
 // lease is how long an owner that does not report counts as alive. It must
@@ -95,6 +96,11 @@ type state struct {
 	key    string
 	lease  time.Duration
 	owner  string
+}
+
+// newState is the state of the import of source into the sessions under prefix.
+func newState(client redis.UniversalClient, prefix string, source Source, lease time.Duration) *state {
+	return &state{client: client, key: keyspace.New(prefix).Import(source.Name()), lease: lease}
 }
 
 type claim int

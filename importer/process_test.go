@@ -91,6 +91,7 @@ func reportOf(t *testing.T, output string) (r importer.Report) {
 }
 
 func TestAProcessThatIsKilledIsReplaced(t *testing.T) {
+	t.Parallel()
 	server, dir := redistest.Start(t), t.TempDir()
 	made, err := odoogen.Generate(dir, 600, 3)
 	if err != nil {
@@ -122,6 +123,7 @@ func TestAProcessThatIsKilledIsReplaced(t *testing.T) {
 }
 
 func TestEightProcessesImportOnce(t *testing.T) {
+	t.Parallel()
 	server, dir := redistest.Start(t), t.TempDir()
 	made, err := odoogen.Generate(dir, 400, 4)
 	if err != nil {
@@ -153,7 +155,11 @@ func TestEightProcessesImportOnce(t *testing.T) {
 	}
 }
 
+// named is a type of the caller's own around a client of a cluster.
+type named struct{ *redis.ClusterClient }
+
 func TestEveryMasterOfAClusterIsRead(t *testing.T) {
+	t.Parallel()
 	client := redistest.StartCluster(t).Client()
 	const n = 300
 	for i := range n {
@@ -166,6 +172,9 @@ func TestEveryMasterOfAClusterIsRead(t *testing.T) {
 	if report := run(t, s, importer.ConnectRedis(client, ""), importer.Options{}); report.Imported != n {
 		t.Errorf("got %d imported, want %d", report.Imported, n)
 	}
+	if report := run(t, newSink(), importer.ConnectRedis(named{client}, ""), importer.Options{}); report.Imported != n {
+		t.Errorf("got %d imported by a client of another type, want %d", report.Imported, n)
+	}
 	for range 2 { // the state's scripts work there too
 		report, err := importer.OnceInto(t.Context(), s, client, statePrefix, longLease, importer.ConnectRedis(client, ""), importer.Options{})
 		if err != nil || report.Existing != n {
@@ -174,6 +183,23 @@ func TestEveryMasterOfAClusterIsRead(t *testing.T) {
 	}
 	if got, err := importer.Estimate(t.Context(), importer.ConnectRedis(client, "")); got != n+1 || err != nil {
 		t.Errorf("got an estimate of %d and error %v, want %d and the state", got, err, n)
+	}
+}
+
+func TestEveryServerOfARingIsRead(t *testing.T) {
+	t.Parallel()
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{
+		"one": redistest.Start(t).Addr, "two": redistest.Start(t).Addr,
+	}})
+	t.Cleanup(func() { ring.Close() })
+	const n = 100
+	for i := range n {
+		if err := ring.Set(t.Context(), "sess:"+fmt.Sprintf("%032d", i), expressRaw, time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report := run(t, newSink(), importer.ConnectRedis(ring, ""), importer.Options{}); report.Imported != n {
+		t.Errorf("got %d imported, want %d", report.Imported, n)
 	}
 }
 

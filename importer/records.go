@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/keyspace"
+	"github.com/redsession/redsession/internal/topology"
 )
 
 // scheme is how a source names its keys in Redis and what is in them.
@@ -37,13 +39,13 @@ func (p place) records(ctx context.Context, s scheme) iter.Seq2[Read, error] {
 	return func(yield func(Read, error) bool) {
 		nodes, err := p.nodes(ctx)
 		if err != nil {
-			yield(nil, fmt.Errorf("finding the masters of the cluster: %w", err))
+			yield(nil, fmt.Errorf("finding the servers that have sessions: %w", err))
 			return
 		}
 		for _, node := range nodes {
 			for cursor, first := uint64(0), true; first || cursor != 0; first = false {
 				var keys []string
-				keys, cursor, err = node.Scan(ctx, cursor, globEscaper.Replace(p.prefix)+"*", page).Result()
+				keys, cursor, err = node.Scan(ctx, cursor, keyspace.New(p.prefix).Pattern(), page).Result()
 				if err != nil {
 					yield(nil, fmt.Errorf("scanning for sessions: %w", err))
 					return
@@ -63,27 +65,35 @@ func (p place) records(ctx context.Context, s scheme) iter.Seq2[Read, error] {
 	}
 }
 
-var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`, `-`, `\-`)
+// ring is a client of several servers that do not know of each other, such as a
+// redis.Ring. That of a cluster has no Len.
+type ring interface {
+	ForEachShard(ctx context.Context, fn func(ctx context.Context, node *redis.Client) error) error
+	Len() int
+}
 
-// nodes returns the servers that have keys.
-func (p place) nodes(ctx context.Context) ([]redis.Cmdable, error) {
-	var mu sync.Mutex
-	var nodes []redis.Cmdable
-	add := func(_ context.Context, node *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
+// nodes returns the servers that have keys. New sessions cannot be kept on a ring, but
+// old ones may lie there.
+func (p place) nodes(ctx context.Context) (nodes []redis.Cmdable, err error) {
+	if r, ok := p.client.(ring); ok {
+		var mu sync.Mutex
+		err = r.ForEachShard(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			nodes = append(nodes, node)
+			return nil
+		})
+		return nodes, err
+	}
+	t, err := topology.Of(p.client)
+	if err != nil {
+		return nil, fmt.Errorf("the client of the old sessions %w", err)
+	}
+	err = t.EachPrimary(ctx, func(_ context.Context, _ string, node redis.UniversalClient) error {
 		nodes = append(nodes, node)
 		return nil
-	}
-	switch client := p.client.(type) {
-	case *redis.ClusterClient:
-		err := client.ForEachMaster(ctx, add)
-		return nodes, err
-	case *redis.Ring:
-		err := client.ForEachShard(ctx, add)
-		return nodes, err
-	}
-	return []redis.Cmdable{p.client}, nil
+	})
+	return nodes, err
 }
 
 // read fetches keys in pipelines: in several if they could be large.

@@ -129,6 +129,7 @@ func TestRate(t *testing.T) {
 }
 
 func TestCancellationKeepsTheReport(t *testing.T) {
+	t.Parallel()
 	dir, s := t.TempDir(), newSink()
 	if _, err := odoogen.Generate(dir, 2000, 1); err != nil {
 		t.Fatal(err)

@@ -44,10 +44,10 @@ type Manager struct {
 	// shares them by the URL "redis://" + Redis.Addr().
 	Redis *miniredis.Miniredis
 
-	t      testing.TB
-	cookie string
-	outage chan redsession.EventKind // the beginnings and ends
-	away   bool
+	t       testing.TB
+	cookie  string
+	outages *outages
+	away    bool
 
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -55,21 +55,21 @@ type Manager struct {
 
 // New returns a Manager that lives as long as the test. It has the defaults of
 // redsession.Config, but for a secret of its own, a cookie for plain HTTP, a long
-// RedisTimeout, the clock, and a log that goes to the test's output. Each of
-// change may alter that, but for the Redis and the clock. It ends the test if the
-// Config is wrong.
+// RedisTimeout, no OutageWait, so that in an outage nothing takes seconds, the clock,
+// and a log that goes to the test's output. Each of change may alter that, but for the
+// Redis and the clock. It ends the test if the Config is wrong.
 func New(t testing.TB, change ...func(*redsession.Config)) *Manager {
 	t.Helper()
 	m := &Manager{
-		Redis: miniredis.RunT(t), t: t, now: time.Now(),
-		outage: make(chan redsession.EventKind, 16),
+		Redis: miniredis.RunT(t), t: t, now: time.Now(), outages: newOutages(),
 	}
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	c := redsession.Config{
 		URL: "redis://" + m.Redis.Addr(), Secrets: [][]byte{secret}, RedisTimeout: redisTimeout,
-		Cookie: redsession.Cookie{InsecurePlainHTTP: true},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		OutageWait: -1,
+		Cookie:     redsession.Cookie{InsecurePlainHTTP: true},
+		Logger:     slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, f := range change {
 		f(&c)

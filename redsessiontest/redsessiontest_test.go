@@ -209,7 +209,9 @@ func TestAnOutageAtTheFlickOfASwitch(t *testing.T) {
 		}
 	})
 	h := app(m.Manager)
-	known := m.Login(get("/visit"), "alice")
+	known := m.Login(get("/"), "alice")
+	writing := known.Clone(t.Context())
+	writing.URL.Path = "/visit"
 	stranger := get("/login")
 	for round := range 3 {
 		m.TakeRedisAway()
@@ -217,11 +219,17 @@ func TestAnOutageAtTheFlickOfASwitch(t *testing.T) {
 		if res := serve(h, known); res.StatusCode != http.StatusOK {
 			t.Errorf("round %d, a known session: got %d, want 200", round, res.StatusCode)
 		}
+		if res := serve(h, writing); res.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("round %d, a known session that writes: got %d, want 503", round, res.StatusCode)
+		}
 		if res := serve(h, stranger); res.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("round %d, a login: got %d, want 503", round, res.StatusCode)
 		}
 		m.BringRedisBack()
 		m.BringRedisBack()
+		if res := serve(h, writing); res.StatusCode != http.StatusOK {
+			t.Errorf("round %d, a write once Redis is back: got %d, want 200", round, res.StatusCode)
+		}
 		m.With(known, func(s *redsession.Session) {
 			if n, _ := visits.Get(s); n != round+1 || s.Degraded() {
 				t.Errorf("round %d: got %d visits, degraded %v; want %d from Redis", round, n, s.Degraded(), round+1)
@@ -232,6 +240,38 @@ func TestAnOutageAtTheFlickOfASwitch(t *testing.T) {
 	defer mu.Unlock()
 	if !slices.Contains(kinds, redsession.EventOutageBegan) || !slices.Contains(kinds, redsession.EventLogin) {
 		t.Errorf("the test's own OnEvent got %v, want everything", kinds)
+	}
+}
+
+func TestALogoutInAnOutageIsMadeOnceItIsOver(t *testing.T) {
+	m := redsessiontest.New(t)
+	h := app(m.Manager)
+	r := m.Login(get("/logout"), "alice")
+	m.TakeRedisAway()
+	if res := serve(h, r); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("logging out: got %d, want 503, as it is not done", res.StatusCode)
+	}
+	m.BringRedisBack()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		infos, err := m.Sessions(t.Context(), "alice")
+		if err == nil && len(infos) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %d sessions and the error %v, want none", len(infos), err)
+		}
+	}
+}
+
+func TestAWriteMayWaitForTheEndOfAnOutage(t *testing.T) {
+	m := redsessiontest.New(t, func(c *redsession.Config) { c.OutageWait = time.Minute })
+	r := m.Login(get("/visit"), "alice")
+	m.TakeRedisAway()
+	status := make(chan int)
+	go func() { status <- serve(app(m.Manager), r).StatusCode }()
+	m.BringRedisBack()
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("got %d, want 200 after the wait", got)
 	}
 }
 

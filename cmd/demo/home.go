@@ -22,7 +22,7 @@ func (d *demo) home(w http.ResponseWriter, r *http.Request) {
 	s := redsession.FromContext(r.Context())
 	v := homeView{Where: d.redis.name}
 	var err error
-	v.Visits, err = countVisit(r.Context(), s)
+	v.Visits, err = d.countVisit(r.Context(), s)
 	// This page can do without the count, and says so: an id that a login or a
 	// logout has just replaced takes no changes, nor does a Redis that is away.
 	v.Ended, v.Down = errors.Is(err, redsession.ErrGone), errors.Is(err, redsession.ErrUnavailable)
@@ -35,8 +35,13 @@ func (d *demo) home(w http.ResponseWriter, r *http.Request) {
 }
 
 // countVisit counts a page view. It commits at once, so that the caller can
-// decide what a failure means.
-func countVisit(ctx context.Context, s *redsession.Session) (int, error) {
+// decide what a failure means. While Redis is known to be away it does not even
+// try: nobody should wait for a counter.
+func (d *demo) countVisit(ctx context.Context, s *redsession.Session) (int, error) {
+	if d.outage.down() {
+		n, _ := visits.Get(s)
+		return n, redsession.ErrUnavailable
+	}
 	visits.Update(s, func(n int) int { return n + 1 })
 	err := s.Save(ctx)
 	n, _ := visits.Get(s)

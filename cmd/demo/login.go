@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	onlyCode  = redsession.Key[string]("second_factor_code")
-	maxName   = 100 // characters of a user's name that are shown again
-	loginPath = "/login"
+	onlyCode   = redsession.Key[string]("second_factor_code")
+	maxName    = 100 // characters of a user's name that are shown again
+	loginPath  = "/login"
+	logoutPath = "/logout"
 )
 
 // loginView is what the login page shows, and keeps after a mistake.

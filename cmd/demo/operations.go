@@ -83,7 +83,6 @@ func counters(s redsession.Stats) []counter {
 		{"Refused", "cookies or records not accepted", s.Refused},
 		{"Outages", "of Redis", s.Outages},
 		{"Degraded", "requests served from memory meanwhile", s.Degraded},
-		{"Postponed", "changes kept until Redis was back", s.Postponed},
-		{"Dropped", "of those, could not be kept", s.Dropped},
+		{"Failed", "requests that Redis could not serve in time", s.Failed},
 	}
 }

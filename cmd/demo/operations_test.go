@@ -74,15 +74,35 @@ func TestSwitchTakesRedisAwayAndBringsItBack(t *testing.T) {
 	wantRedirect(t, "taking it away", b.post("/operations/redis", "redis", "away"), "/operations")
 	want(t, "operations", b.get("/operations"), 200, "Redis is away", "away <span")
 	want(t, "what the script asks", b.get("/outage"), 200, `{"down":true}`)
-	wantRedirect(t, "adding", b.post("/cart", "item", "blue lamp"), "/cart")
-	want(t, "account", b.get("/account"), 200, "Cart (2)", "not known while Redis is away")
+	want(t, "adding", b.post("/cart", "item", "green lamp"), 503, "Redis is away", "nothing was changed")
+	want(t, "cart meanwhile", b.get("/cart"), 200, "Cart (1)", "red lamp")
+	want(t, "home meanwhile", b.get("/"), 200, "this page view was not counted")
+	want(t, "account", b.get("/account"), 200, "Cart (1)", "not known while Redis is away")
 	want(t, "a login elsewhere", st.browser(t).login(), 503, "Redis is away", "Bring Redis back")
 
 	wantRedirect(t, "bringing it back", b.post("/operations/redis", "redis", "back"), "/operations")
 	want(t, "what the script asks", b.get("/outage"), 200, `{"down":false}`)
 	want(t, "operations", b.get("/operations"), 200, "answers", "Take Redis away")
-	want(t, "cart", b.get("/cart"), 200, "red lamp", "blue lamp")
+	wantRedirect(t, "adding", b.post("/cart", "item", "blue lamp"), "/cart")
+	a := b.get("/cart")
+	if want(t, "cart", a, 200, "Cart (2)", "red lamp", "blue lamp"); strings.Contains(a.body, "green lamp") {
+		t.Error("what was refused in the outage is in the cart")
+	}
 	want(t, "devices", b.get("/devices"), 200, "This device")
+}
+
+func TestLogoutInAnOutageIsMadeOnceItIsOver(t *testing.T) {
+	st := newSite(t)
+	b := st.browser(t)
+	b.login()
+	b.get("/account")
+	cookie := "session=" + b.cookie()
+	b.post("/operations/redis", "redis", "away")
+	want(t, "logout", b.post("/logout"), 503, "has not ended there yet")
+	want(t, "home meanwhile", b.get("/"), 200, "not logged in")
+	b.post("/operations/redis", "redis", "back")
+	other := &browser{t: t, base: b.base, http: http.Client{CheckRedirect: b.http.CheckRedirect}}
+	wantRedirect(t, "account with the cookie", other.do("/account", nil, "Cookie", cookie), "/login?next=%2Faccount&why=login")
 }
 
 func TestSwitchIsForThisSiteAndItsOwnRedisAlone(t *testing.T) {

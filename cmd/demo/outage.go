@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	switchPath  = "/operations/redis"
-	noticeTries = 20 // of asking a Redis that was taken away; three failures are an outage
-	noticeTime  = 3 * time.Second
+	switchPath = "/operations/redis"
+	noticeTime = 3 * time.Second
 )
 
 // outage is what the events of the sessions tell of Redis being away.
 type outage struct {
 	mu      sync.Mutex // guards what follows
-	since   time.Time  // zero while Redis answers
+	away    bool
+	since   time.Time
 	changed chan struct{}
 }
 
@@ -33,8 +33,7 @@ func (o *outage) watch(_ context.Context, e redsession.Event) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.since = time.Time{}
-	if e.Kind == redsession.EventOutageBegan {
+	if o.away = e.Kind == redsession.EventOutageBegan; o.away {
 		o.since = time.Now()
 	}
 	close(o.changed)
@@ -46,7 +45,7 @@ func (o *outage) watch(_ context.Context, e redsession.Event) {
 func (o *outage) state() (down bool, length time.Duration, changed <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() {
+	if !o.away {
 		return false, 0, o.changed
 	}
 	return true, time.Since(o.since), o.changed
@@ -79,26 +78,17 @@ func (d *demo) switchRedis(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), noticeTime)
 	defer cancel()
 	if away {
-		d.noticeAway(ctx)
-	} else {
-		d.noticeBack(ctx)
+		go func() { _, _ = d.sessions.Sessions(ctx, "") }() // fails: that is what it is for
 	}
+	d.notice(ctx, away)
 	http.Redirect(w, r, "/operations", http.StatusSeeOther)
 }
 
-func (d *demo) noticeAway(ctx context.Context) {
-	for range noticeTries {
-		if d.outage.down() || ctx.Err() != nil {
-			return
-		}
-		_, _ = d.sessions.Sessions(ctx, "") // fails: that is what it is for
-	}
-}
-
-func (d *demo) noticeBack(ctx context.Context) {
+// notice waits until the sessions have noticed that Redis is away, or back.
+func (d *demo) notice(ctx context.Context, away bool) {
 	for {
 		down, _, changed := d.outage.state()
-		if !down {
+		if down == away {
 			return
 		}
 		select {

@@ -51,12 +51,15 @@ func parsePages() (map[string]*page, error) {
 }
 
 // show answers with a page. s may be nil. The page is complete before its first
-// byte leaves: reading the flashes, which removes them, is committed with it.
+// byte leaves: reading the flashes, which removes them, is committed with it. A
+// session from memory keeps them until they can be removed.
 func (d *demo) show(w http.ResponseWriter, s *redsession.Session, status int, name string, v view) {
 	v.Down, v.CanSwitch = d.outage.down(), d.redis.mini != nil
 	if s != nil {
-		v.Session, v.User, v.Pending, v.Flashes = true, s.UserID(), s.PendingUserID(), s.Flashes()
-		v.Degraded = s.Degraded()
+		v.Session, v.User, v.Pending, v.Degraded = true, s.UserID(), s.PendingUserID(), s.Degraded()
+		if !v.Degraded {
+			v.Flashes = s.Flashes()
+		}
 		items, _ := cart.Get(s)
 		v.CartCount = len(items)
 		if hasUser(s) {

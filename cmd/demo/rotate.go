@@ -31,11 +31,11 @@ func noteChange(s *redsession.Session, before, why string) {
 }
 
 // settleChanges keeps what the latest change has led to, and a change that no
-// handler has asked for.
+// handler has asked for. It can wait until Redis is back.
 func settleChanges(s *redsession.Session) {
 	id := s.ID()
 	list, _ := changes.Get(s)
-	if n := len(list); n == 0 || list[n-1].After == id {
+	if n := len(list); s.Degraded() || n == 0 || list[n-1].After == id {
 		return
 	}
 	changes.Update(s, func(old []idChange) []idChange {

@@ -82,7 +82,7 @@ func (d *demo) routes() http.Handler {
 	mux.HandleFunc("POST /login", d.login)
 	mux.HandleFunc("GET /second-factor", d.secondFactorForm)
 	mux.HandleFunc("POST /second-factor", d.secondFactor)
-	mux.HandleFunc("POST /logout", d.logout)
+	mux.HandleFunc("POST "+logoutPath, d.logout)
 
 	user := func(h http.HandlerFunc) http.Handler { return d.sessions.RequireLogin(h) }
 	mux.Handle("GET /account", user(d.account))
@@ -187,7 +187,7 @@ func (d *demo) crossOrigin(w http.ResponseWriter, r *http.Request) {
 
 // fail is Config.ErrorHandler, and answers the errors of handlers. It leaves
 // the session alone: that is what failed.
-func (d *demo) fail(w http.ResponseWriter, _ *http.Request, err error) {
+func (d *demo) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, v := http.StatusInternalServerError, view{
 		Title: "Something went wrong",
 		Body:  "Nothing was changed. The log of the demo says more.",
@@ -200,7 +200,10 @@ func (d *demo) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	case errors.Is(err, redsession.ErrUnavailable):
 		w.Header().Set("Retry-After", "5")
 		status, v.Title = http.StatusServiceUnavailable, "Back in a moment"
-		v.Body = "Redis does not answer. Nobody is logged out by that; please try again."
+		v.Body = "Redis does not answer. Nobody is logged out by that, and nothing was changed; please try again."
+		if r.URL.Path == logoutPath {
+			v.Body = "Redis does not answer, so your session has not ended there yet. This server no longer serves it, and ends it as soon as Redis is back."
+		}
 	case errors.As(err, &tooLarge):
 		status, v.Title = http.StatusRequestEntityTooLarge, "That is too long"
 	case errors.Is(err, errForm):

@@ -32,7 +32,8 @@ func newSite(t *testing.T) *site {
 	d, err := newDemo(redsession.Config{
 		URL: "redis://" + st.mini.Addr(), Secrets: [][]byte{bytes.Repeat([]byte("s"), 32)},
 		Cookie: redsession.Cookie{InsecurePlainHTTP: true}, RedisTimeout: 5 * time.Second,
-		Now: func() time.Time { return st.now },
+		OutageWait: -1,
+		Now:        func() time.Time { return st.now },
 	}, &place{name: "a test", mini: st.mini})
 	if err != nil {
 		t.Fatal(err)

@@ -106,12 +106,11 @@ func (t *target) close() { _ = t.client.Close() }
 
 // checkKind compares what the URL says with what the server says of itself.
 func (t *target) checkKind(ctx context.Context) error {
-	single, ok := t.client.(*redis.Client)
-	if !ok {
+	if server.IsCluster(t.client) {
 		_, err := server.Masters(ctx, t.client) // asks for the slots, which only a cluster has
 		return err
 	}
-	hello, err := server.Greet(ctx, single)
+	hello, err := server.Greet(ctx, t.client)
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,10 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v3"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
 	"github.com/redsession/redsession/importer"
 	"github.com/redsession/redsession/internal/redisurl"
 )
@@ -270,8 +270,8 @@ func (o *origin) reach(ctx context.Context, t *target) error {
 
 // sameRedis tells whether two URLs name the same database, as far as they show.
 func sameRedis(a, b *target) bool {
-	first, ok1 := a.client.(*redis.Client)
-	second, ok2 := b.client.(*redis.Client)
+	first, ok1 := a.client.(server.Client)
+	second, ok2 := b.client.(server.Client)
 	if !ok1 || !ok2 {
 		return placeOf(a.url) == placeOf(b.url)
 	}

@@ -130,7 +130,7 @@ func (t *target) topology() string {
 const pings = 5
 
 // roundTrip is the median time of a few PINGs, on a connection that is open.
-func roundTrip(ctx context.Context, client *redis.Client) (time.Duration, error) {
+func roundTrip(ctx context.Context, client redis.UniversalClient) (time.Duration, error) {
 	var took []time.Duration
 	for range pings + 1 {
 		began := time.Now()

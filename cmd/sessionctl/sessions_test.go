@@ -186,18 +186,33 @@ func TestShowOfWhatCannotBeRead(t *testing.T) {
 func TestShowOfARotatedSessionNamesItsSuccessor(t *testing.T) {
 	srv := redistest.Start(t)
 	next, _ := login(t, srv.URL, "alice")
-	lead, err := record.Lead(ringOf(t), "session:"+someID, 1, []byte("old"), []byte("next"), next, time.Now().Add(time.Hour).Unix())
+	key, later := "session:"+someID, time.Now().Add(time.Hour)
+	tomb, err := record.NewRotationTombstone(ringOf(t), record.Rotation{
+		Key: key, Old: []byte("old"), Next: []byte("next"), NextID: next, Seen: 1, Deadline: later.Unix(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := srv.Client()
-	client.Set(t.Context(), "session:"+someID, lead.Encode(ringOf(t), "session:"+someID), time.Hour)
+	client.Set(t.Context(), key, tomb.Encode(ringOf(t), key), time.Hour)
 	for _, command := range []string{"show", "ttl"} {
 		ctl(t, srv.URL, command, someID).wants(t, exitFailed, "goes on as "+next)
 	}
 	ctl(t, srv.URL, "count").wants(t, exitDone, "1\n")
 	ctl(t, srv.URL, "revoke", someID).wants(t, exitDone, "1 session revoked")
 	ctl(t, srv.URL, "show", next).wants(t, exitFailed, "there is no session")
+}
+
+func TestShowOfASessionThatALoginReplacedNamesThatLogin(t *testing.T) {
+	srv := redistest.Start(t)
+	next, _ := login(t, srv.URL, "alice")
+	key := "session:" + someID
+	tomb := record.NewLoginTombstone(time.Now(), time.Hour, next)
+	srv.Client().Set(t.Context(), key, tomb.Encode(ringOf(t), key), time.Hour)
+	ctl(t, srv.URL, "show", someID).wants(t, exitFailed, "has ended", "a login put "+next)
+	ctl(t, srv.URL, "count").wants(t, exitDone, "1\n")
+	ctl(t, srv.URL, "revoke", someID).wants(t, exitDone)
+	ctl(t, srv.URL, "show", next).wants(t, exitDone, "alice") // endings do not follow it
 }
 
 func TestTTLIsSecondsForPrograms(t *testing.T) {
@@ -268,7 +283,7 @@ func TestRevokeAllAsks(t *testing.T) {
 func TestRestrictedUser(t *testing.T) {
 	// The rules that redsession's README gives programs.
 	srv := redistest.StartACL(t, "app", "secret",
-		strings.Fields("~session:* +ping +get +getrange +expire +setex +del +ttl +pttl +eval +evalsha +scan +zadd +zrem +zcard +zcount +zscore +zrange +zrangebyscore")...)
+		strings.Fields("~session:* +ping +get +getrange +exists +expire +setex +del +ttl +pttl +eval +evalsha +scan +zadd +zrem +zcard +zscore +zrange")...)
 	id, _ := login(t, srv.URL, "alice")
 	ctl(t, srv.URL, "ping").wants(t, exitDone, "needs +info")
 	ctl(t, srv.URL, "ping", "--json").wants(t, exitDone, `"replicas":null`)

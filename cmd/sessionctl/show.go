@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v3"
 
-	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -84,7 +84,7 @@ func idArgument(cmd *cli.Command) (string, error) {
 		return "", usagef("which session? Give its id, as `sessionctl list` shows it: sessionctl %s ID", cmd.Name)
 	case cmd.Args().Len() > 1:
 		return "", usagef("%s takes one id, and got %d arguments", cmd.Name, cmd.Args().Len())
-	case !server.IsID(id):
+	case !keyspace.IsID(id):
 		// What was given is not repeated: it may be a cookie.
 		return "", usagef("this is no session id: an id has 32 letters, digits, - and _, as `sessionctl list` shows it. (A cookie's value is none.)")
 	}
@@ -110,9 +110,12 @@ func (t *target) fetch(ctx context.Context, id string) (stored, error) {
 	if err := errors.Join(get.Err(), ttl.Err()); err != nil {
 		return stored{}, err
 	}
-	if isRecord, next := record.Peek(get.Val()); !isRecord && next != "" {
-		return stored{}, fmt.Errorf("session %s was rotated and goes on as %s", id, next)
-	} else if !isRecord && record.IsTombstone(get.Val()) {
+	switch head := record.PeekHead(get.Val()); {
+	case head.Leads() != "":
+		return stored{}, fmt.Errorf("session %s was rotated and goes on as %s", id, head.Next)
+	case head.Kind == record.LoggedIn:
+		return stored{}, fmt.Errorf("session %s has ended: a login put %s in its place", id, head.Next)
+	case head.Kind.Tombstone():
 		return stored{}, fmt.Errorf("session %s has just ended", id)
 	}
 	return stored{get.Val(), ttl.Val()}, nil

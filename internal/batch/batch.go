@@ -2,7 +2,7 @@
 //
 // There is no goroutine and no timer of its own, so a caller that is alone waits
 // for nobody: it runs its own round trip. Callers that come while as many round
-// trips are under way as are allowed queue up, and the next one to end has one of
+// trips are in flight as are allowed queue up, and the next one to end has one of
 // them, the leader, take all of them along.
 package batch
 
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // ErrAbandoned is that the caller whose round trip this was panicked in it.
@@ -20,160 +21,166 @@ var ErrAbandoned = errors.New("the round trip was abandoned")
 // Group shares round trips among the callers of Do. It is safe for concurrent
 // use.
 type Group[T any] struct {
-	run     func(context.Context, []T)
-	flights int
-	load    int
+	run         func(time.Time, []T)
+	maxInFlight int
+	maxSize     int
 
-	mu     sync.Mutex // guards what follows
-	flying int
-	queue  []*call[T]
+	mu       sync.Mutex // guards what follows
+	inFlight int
+	queue    []*waiter[T]
 
-	trips sync.Pool // of *trip[T]
-	calls sync.Pool // of *call[T]
+	batches sync.Pool // of *batch[T]
+	waiters sync.Pool // of *waiter[T]
 }
 
-// New returns a Group that has at most flights calls of run under way, each with
-// at most load operations. run performs them all in one round trip, bounded by
-// its context, which is that of one of the callers, and leaves in each what became
-// of it.
-func New[T any](flights, load int, run func(context.Context, []T)) *Group[T] {
-	return &Group[T]{run: run, flights: flights, load: load}
+// New returns a Group that has at most maxInFlight calls of run under way, each with
+// at most maxSize operations. run performs them all in one round trip, which ends by
+// the time given, under a context of its own: several callers share it. It leaves in
+// each operation what became of it.
+func New[T any](maxInFlight, maxSize int, run func(deadline time.Time, ops []T)) *Group[T] {
+	return &Group[T]{run: run, maxInFlight: maxInFlight, maxSize: maxSize}
 }
 
-// call is one caller who waits.
-type call[T any] struct {
-	op   T
-	wake chan error
-	trip *trip[T] // to be led by this caller; guarded by Group.mu
-	gone bool     // gave up, and can lead no more; guarded by Group.mu
+// waiter is one caller in the queue, or in the batch of another caller.
+type waiter[T any] struct {
+	op    T
+	wake  chan error
+	batch *batch[T] // to be led by this caller; guarded by Group.mu
+	gone  bool      // gave up, and can lead no more; guarded by Group.mu
 }
 
 // errLead wakes a caller who is to lead.
 var errLead = errors.New("lead")
 
-// trip is one round trip.
-type trip[T any] struct {
-	ops        []T
-	passengers []*call[T] // all callers but the leader
+// batch is one round trip.
+type batch[T any] struct {
+	ops     []T
+	waiters []*waiter[T] // all callers but the leader
 }
 
 // Do performs op, together with what others are waiting for. It returns nil once
-// run has performed it, the context's error once ctx is over, and ErrAbandoned.
-// After an error op may still be in use by run, and must not be looked at.
-func (g *Group[T]) Do(ctx context.Context, op T) error {
+// run has performed it, context.DeadlineExceeded after deadline, the error of ctx once
+// that is over before the round trip, and ErrAbandoned. After an error op may still be in
+// use by run, and must not be looked at.
+func (g *Group[T]) Do(ctx context.Context, deadline time.Time, op T) error {
 	g.mu.Lock()
-	if g.flying < g.flights {
-		g.flying++
+	if g.inFlight < g.maxInFlight {
+		g.inFlight++
 		g.mu.Unlock()
-		t := g.newTrip()
-		t.ops = append(t.ops, op)
-		g.lead(ctx, t)
+		b := g.newBatch()
+		b.ops = append(b.ops, op)
+		g.lead(deadline, b)
 		return nil
 	}
-	c := g.newCall(op)
-	g.queue = append(g.queue, c)
+	w := g.newWaiter(op)
+	g.queue = append(g.queue, w)
 	g.mu.Unlock()
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
 	select {
-	case err := <-c.wake:
-		return g.awake(ctx, c, err)
+	case err := <-w.wake:
+		return g.awake(deadline, w, err)
+	case <-timer.C:
+		g.giveUp(w)
+		return context.DeadlineExceeded
 	case <-ctx.Done():
-		return g.giveUp(ctx, c)
+		g.giveUp(w)
+		return ctx.Err()
 	}
 }
 
-// awake goes on with c, who was told err.
-func (g *Group[T]) awake(ctx context.Context, c *call[T], err error) error {
-	t := c.trip
-	g.freeCall(c)
+// awake goes on with w, who was told err.
+func (g *Group[T]) awake(deadline time.Time, w *waiter[T], err error) error {
+	b := w.batch
+	g.freeWaiter(w)
 	if err != errLead {
 		return err
 	}
-	g.lead(ctx, t)
+	g.lead(deadline, b)
 	return nil
 }
 
-// giveUp lets c go, as its context is over: out of the queue, or out of the lead.
-// In the middle of a round trip the others go on without it.
-func (g *Group[T]) giveUp(ctx context.Context, c *call[T]) error {
+// giveUp lets w go, as its time is over: out of the queue, or out of the lead. In the
+// middle of a round trip the others go on without it.
+func (g *Group[T]) giveUp(w *waiter[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if i := slices.Index(g.queue, c); i >= 0 {
+	if i := slices.Index(g.queue, w); i >= 0 {
 		g.queue = slices.Delete(g.queue, i, i+1)
-		return ctx.Err()
+		return
 	}
-	c.gone = true
-	if t := c.trip; t != nil {
-		waiting := slices.DeleteFunc(t.passengers, func(p *call[T]) bool { return p.gone })
+	w.gone = true
+	if b := w.batch; b != nil {
+		waiting := slices.DeleteFunc(b.waiters, func(o *waiter[T]) bool { return o.gone })
 		g.queue = append(waiting, g.queue...) // they came first
 		g.nextLocked()
 	}
-	return ctx.Err()
 }
 
-// lead runs t, whose leader the caller is, tells the passengers, and hands the
-// place among the round trips under way to the next leader.
-func (g *Group[T]) lead(ctx context.Context, t *trip[T]) {
+// lead runs b, whose leader the caller is, tells the waiters, and hands the place
+// among the round trips in flight to the next leader.
+func (g *Group[T]) lead(deadline time.Time, b *batch[T]) {
 	outcome := ErrAbandoned
 	defer func() {
-		for _, c := range t.passengers {
-			c.wake <- outcome
+		for _, w := range b.waiters {
+			w.wake <- outcome
 		}
 		g.mu.Lock()
 		g.nextLocked()
 		g.mu.Unlock()
 		if outcome == nil {
-			g.freeTrip(t)
+			g.freeBatch(b)
 		}
 	}()
-	g.run(ctx, t.ops)
+	g.run(deadline, b.ops)
 	outcome = nil
 }
 
-// nextLocked hands on the place of a round trip that has ended. The leader is
-// who came last: its context lasts longest, so that nobody's end cuts another
-// one short.
+// nextLocked hands on the place of a round trip that has ended. The leader is who
+// came last: that caller has most time left, so that nobody's end cuts another one
+// short.
 func (g *Group[T]) nextLocked() {
-	n := min(len(g.queue), g.load)
+	n := min(len(g.queue), g.maxSize)
 	if n == 0 {
-		g.flying--
+		g.inFlight--
 		return
 	}
-	t := g.newTrip()
-	for _, c := range g.queue[:n] {
-		t.ops = append(t.ops, c.op)
+	b := g.newBatch()
+	for _, w := range g.queue[:n] {
+		b.ops = append(b.ops, w.op)
 	}
 	leader := g.queue[n-1]
-	t.passengers = append(t.passengers, g.queue[:n-1]...)
+	b.waiters = append(b.waiters, g.queue[:n-1]...)
 	g.queue = slices.Delete(g.queue, 0, n)
-	leader.trip = t
+	leader.batch = b
 	leader.wake <- errLead
 }
 
-func (g *Group[T]) newCall(op T) *call[T] {
-	c, ok := g.calls.Get().(*call[T])
+func (g *Group[T]) newWaiter(op T) *waiter[T] {
+	w, ok := g.waiters.Get().(*waiter[T])
 	if !ok {
-		c = &call[T]{wake: make(chan error, 1)}
+		w = &waiter[T]{wake: make(chan error, 1)}
 	}
-	c.op = op
-	return c
+	w.op = op
+	return w
 }
 
-func (g *Group[T]) freeCall(c *call[T]) {
+func (g *Group[T]) freeWaiter(w *waiter[T]) {
 	var none T
-	c.op, c.trip = none, nil
-	g.calls.Put(c)
+	w.op, w.batch = none, nil
+	g.waiters.Put(w)
 }
 
-func (g *Group[T]) newTrip() *trip[T] {
-	if t, ok := g.trips.Get().(*trip[T]); ok {
-		return t
+func (g *Group[T]) newBatch() *batch[T] {
+	if b, ok := g.batches.Get().(*batch[T]); ok {
+		return b
 	}
-	return new(trip[T])
+	return new(batch[T])
 }
 
-func (g *Group[T]) freeTrip(t *trip[T]) {
-	clear(t.ops)
-	clear(t.passengers)
-	t.ops, t.passengers = t.ops[:0], t.passengers[:0]
-	g.trips.Put(t)
+func (g *Group[T]) freeBatch(b *batch[T]) {
+	clear(b.ops)
+	clear(b.waiters)
+	b.ops, b.waiters = b.ops[:0], b.waiters[:0]
+	g.batches.Put(b)
 }

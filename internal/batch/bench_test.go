@@ -29,7 +29,7 @@ func BenchmarkLoad(b *testing.B) {
 	newLoad := func() *load {
 		return &load{redis.NewStringCmd(ctx, "get", "key"), redis.NewBoolCmd(ctx, "expire", "key", 3600)}
 	}
-	exec := func(ctx context.Context, loads []*load) {
+	exec := func(_ time.Time, loads []*load) {
 		pipe := client.Pipeline()
 		for _, l := range loads {
 			_ = pipe.BatchProcess(ctx, l.get, l.expire)
@@ -40,14 +40,14 @@ func BenchmarkLoad(b *testing.B) {
 		name string
 		do   func(*load)
 	}{
-		{"pipeline each", func(l *load) { exec(ctx, []*load{l}) }},
+		{"pipeline each", func(l *load) { exec(time.Time{}, []*load{l}) }},
 	}
 	for _, flights := range []int{1, 2, 4, 8} {
 		g := batch.New(flights, 64, exec)
 		ways = append(ways, struct {
 			name string
 			do   func(*load)
-		}{fmt.Sprintf("%d flights", flights), func(l *load) { _ = g.Do(ctx, l) }})
+		}{fmt.Sprintf("%d flights", flights), func(l *load) { _ = g.Do(ctx, time.Now().Add(time.Minute), l) }})
 	}
 	auto, err := client.AutoPipeline()
 	if err != nil {

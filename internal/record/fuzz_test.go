@@ -18,7 +18,7 @@ import (
 // seeds gives f what lies in Redis, and what is nearly that.
 func seeds(f *testing.F) {
 	whole, sealed := encode(f, full(), "a", keyName, false), encode(f, full(), "a", keyName, true)
-	lead, err := record.Lead(ring(f, "a"), keyName, 1, []byte("old"), []byte("next"), id, now.Unix())
+	lead, err := record.NewRotationTombstone(ring(f, "a"), record.Rotation{Key: keyName, Seen: 1, Old: []byte("old"), Next: []byte("next"), NextID: id, Deadline: now.Unix()})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -37,11 +37,11 @@ func seeds(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	whole := encode(f, full(), "a", keyName, false)
-	f.Add(whole[15 : len(whole)-30])
+	f.Add(whole[16 : len(whole)-30])
 	f.Add(`,"z":"` + id + `","x":1,"e":2,"y":"box"`)
 	keys := ring(f, "a")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, raw := range []string{text, `{"v":"AAAAAAAA"` + text + `,"t":"` + strings.Repeat("A", 22) + `"}`} {
+		for _, raw := range []string{text, `{"v":"AAAAAAAAr"` + text + `,"t":"` + strings.Repeat("A", 22) + `"}`} {
 			decodesAgain(t, keys, raw)
 		}
 	})
@@ -85,18 +85,18 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzPeek looks at the first bytes of anything.
-func FuzzPeek(f *testing.F) {
+// FuzzHead looks at the first bytes of anything.
+func FuzzHead(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		isRecord, next := record.Peek(raw)
-		if isRecord && next != "" || next != "" && len(next) != 32 {
-			t.Errorf("got record %v and successor %q for %q", isRecord, next, raw)
+		h := record.PeekHead(raw)
+		if h.Kind.Live() && h.Next != "" || h.Next != "" && len(h.Next) != 32 {
+			t.Errorf("got head %+v for %q", h, raw)
 		}
 		if rev := record.Rev(raw); rev != "" && (len(rev) != 8 || rev != raw[6:14]) {
 			t.Errorf("got revision %q for %q", rev, raw)
 		}
-		if isRecord && record.IsTombstone(raw) {
+		if h.Kind.Live() && h.Kind.Tombstone() {
 			t.Errorf("%q is taken for a record and for a tombstone", raw)
 		}
 	})
@@ -116,7 +116,7 @@ func FuzzFields(f *testing.F) {
 		if json.Compact(&compact, []byte(object)) != nil || json.Unmarshal(compact.Bytes(), &want) != nil || want == nil {
 			return
 		}
-		raw := `{"v":"AAAAAAAA","d":` + compact.String() + `,"t":"` + strings.Repeat("A", 22) + `"}`
+		raw := `{"v":"AAAAAAAAr","d":` + compact.String() + `,"t":"` + strings.Repeat("A", 22) + `"}`
 		r, err := record.Decode(raw)
 		if err != nil {
 			t.Fatalf("got %v for the valid object %q", err, compact.String())
@@ -210,7 +210,7 @@ func FuzzApply(f *testing.F) {
 		if json.Compact(&compact, []byte(object)) != nil {
 			return
 		}
-		r, err := record.Decode(`{"v":"AAAAAAAA","d":` + compact.String() + `,"t":"` + strings.Repeat("A", 22) + `"}`)
+		r, err := record.Decode(`{"v":"AAAAAAAAr","d":` + compact.String() + `,"t":"` + strings.Repeat("A", 22) + `"}`)
 		if err != nil || repeats(r.Fields()) {
 			return
 		}
@@ -287,7 +287,7 @@ func FuzzTombstone(f *testing.F) {
 	f.Add(int64(1_790_000_000), int64(999_999_999_999_999_999), bytes.Repeat([]byte{0xff}, 32), bytes.Repeat([]byte{0}, 32), "")
 	f.Fuzz(func(t *testing.T, seen, deadline int64, old, next []byte, thief string) {
 		seen, deadline = int64(uint64(seen)%1e18), int64(uint64(deadline)%1e18)
-		made, err := record.Lead(ring(t, "a"), keyName, seen, old, next, id, deadline)
+		made, err := record.NewRotationTombstone(ring(t, "a"), record.Rotation{Key: keyName, Seen: seen, Old: old, Next: next, NextID: id, Deadline: deadline})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,8 +306,8 @@ func FuzzTombstone(f *testing.F) {
 			if _, err := tomb.Follow(keyName+"B", old); err == nil {
 				t.Fatal("the tombstone leads on from another key")
 			}
-			if isRecord, to := record.Peek(raw); isRecord || to != id {
-				t.Fatalf("got record %v and successor %q from the first bytes, want %q", isRecord, to, id)
+			if h := record.PeekHead(raw); h.Leads() != id {
+				t.Fatalf("got head %+v from the first bytes, want successor %q", h, id)
 			}
 			raw = tomb.Encode(ring(t, "a"), keyName)
 		}

@@ -20,7 +20,7 @@ type Ring []*Keys
 // each, so that a leak or a misuse of one says nothing about the others.
 type Keys struct {
 	Cookie  []byte // HMAC key of the cookie's signature
-	cookie  mac    // with that key
+	Ending  []byte // HMAC key of the signature of an ending cookie
 	bearer  mac    // derives what encrypts the successor's SID
 	seal    mac
 	encrypt mac // derives what encrypts the data of one key
@@ -32,8 +32,8 @@ type Keys struct {
 func NewRing(secrets [][]byte) (Ring, error) {
 	ring := make(Ring, 0, len(secrets))
 	for _, secret := range secrets {
-		var derived [6][]byte
-		for i, purpose := range [...]string{"cookie", "tombstone", "seal", "encrypt", "stamp", "csrf"} {
+		var derived [7][]byte
+		for i, purpose := range [...]string{"cookie", "tombstone", "seal", "encrypt", "stamp", "csrf", "ending"} {
 			key, err := hkdf.Key(sha256.New, secret, nil, "redsession "+purpose+" v1", sha256.Size)
 			if err != nil {
 				return nil, err
@@ -41,7 +41,7 @@ func NewRing(secrets [][]byte) (Ring, error) {
 			derived[i] = key
 		}
 		ring = append(ring, &Keys{
-			Cookie: derived[0], cookie: newMAC(derived[0]), bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
+			Cookie: derived[0], Ending: derived[6], bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
 			encrypt: newMAC(derived[3]), stamp: newMAC(derived[4]), csrf: newMAC(derived[5]),
 		})
 	}
@@ -52,18 +52,6 @@ func NewRing(secrets [][]byte) (Ring, error) {
 // and says nothing about the stamp itself, which may be a password hash.
 func (k *Keys) Stamp(user, stamp string) string {
 	return base64.RawURLEncoding.EncodeToString(k.stamp.sum(nil, user, stamp)[:9])
-}
-
-// Signed tells whether sum is the HMAC-SHA256 of name, "|" and value under the
-// key Cookie, in constant time.
-func (k *Keys) Signed(name string, value, sum []byte) bool {
-	st := k.cookie.pool.Get().(*state)
-	defer k.cookie.pool.Put(st)
-	st.h.Reset()
-	st.buf = append(append(append(st.buf[:0], name...), '|'), value...)
-	st.h.Write(st.buf)
-	st.buf = st.h.Sum(st.buf[:0])
-	return subtle.ConstantTimeCompare(st.buf, sum) == 1
 }
 
 // CSRF is the secret behind the CSRF tokens of the login named by parts.

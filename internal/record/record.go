@@ -1,11 +1,11 @@
 // Package record is what lies in Redis: the session record and the tombstone,
 // how they are encoded, sealed, opened, and how changes are merged into them.
 //
-// A record is one JSON object whose first member is the revision and whose
-// last is the token, both of fixed width, so that a script can compare the one
-// and the server can check the other without decoding JSON:
+// A record is one JSON object whose first member is the revision and the kind, and
+// whose last is the token, all of fixed width, so that a script can compare the
+// former and the server can check the latter without decoding JSON:
 //
-//	{"v":"8 chars",…,"d":{"key":value,…},"t":"22 chars"}
+//	{"v":"8 chars and the kind",…,"d":{"key":value,…},"t":"22 chars"}
 package record
 
 import (
@@ -24,7 +24,7 @@ const (
 	head    = `{"v":"`
 	tail    = `"t":"`
 	sealLen = len(tail) + tokenLen + len(`"}`)
-	minLen  = len(head) + revLen + len(`",`) + sealLen
+	minLen  = len(head) + revLen + len(`k",`) + sealLen
 )
 
 var (
@@ -112,10 +112,10 @@ func TTL(now time.Time, idle, deadline int64) time.Duration {
 // stores. With encrypt the data are encrypted for that key as well.
 func (r *Record) Encode(ring Ring, key string, encrypt bool) (string, error) {
 	r.Rev = newRev()
-	b := make([]byte, 0, 256+r.dataLen())
+	b := make([]byte, 0, 256+r.DataLen())
 	b = append(b, head...)
 	b = append(b, r.Rev...)
-	b = append(b, '"')
+	b = append(b, byte(r.kind()), '"')
 	for i := range len(order) {
 		name := order[i]
 		if name == 'p' {
@@ -151,11 +151,25 @@ func (r *Record) Encode(ring Ring, key string, encrypt bool) (string, error) {
 	return string(b), nil
 }
 
-func (r *Record) dataLen() int {
-	if r.data == nil || r.data.raw != "" {
-		return len(emptyData)
+// kind is Imported until the owner of an imported session has come back: from then on
+// Source also says which old session it was made from.
+func (r *Record) kind() Kind {
+	if r.Source != "" && !strings.Contains(r.Source, ":") {
+		return Imported
 	}
-	return fieldsLen(r.data.fields)
+	return Session
+}
+
+// DataLen is how many bytes the JSON of the session's values takes.
+func (r *Record) DataLen() int {
+	switch d := r.data; {
+	case d == nil:
+		return len(emptyData)
+	case d.raw != "":
+		return len(d.raw)
+	default:
+		return fieldsLen(d.fields)
+	}
 }
 
 const emptyData = "{}"
@@ -224,11 +238,11 @@ func Decode(raw string) (*Record, error) { return decode(raw, "", nil) }
 // decode reads raw; with keys it also decrypts the data for key.
 func decode(raw, key string, keys *Keys) (*Record, error) {
 	body, token, ok := split(raw)
-	if !ok || IsTombstone(raw) {
+	if !ok || !Kind(raw[kindAt]).Live() {
 		return nil, ErrMalformed
 	}
 	r := &Record{Rev: Rev(raw), Token: token}
-	s := scanner{src: body, pos: len(head) + revLen + 1}
+	s := scanner{src: body, pos: kindAt + len(`k"`)}
 	last := -1
 	for s.accept(',') {
 		name := s.letter()
@@ -287,7 +301,7 @@ func (r *Record) readData(s *scanner, key string, keys *Keys) (*Record, error) {
 
 // split cuts raw into the bytes that are sealed and the token.
 func split(raw string) (body, token string, ok bool) {
-	if len(raw) < minLen || raw[:len(head)] != head || raw[len(head)+revLen] != '"' {
+	if len(raw) < minLen || raw[:len(head)] != head || raw[kindAt+1] != '"' {
 		return "", "", false
 	}
 	body, seal := raw[:len(raw)-sealLen], raw[len(raw)-sealLen:]
@@ -317,7 +331,7 @@ func Open(ring Ring, key, raw string) (*Record, *Tombstone, error) {
 	if keys == nil {
 		return nil, nil, ErrSeal
 	}
-	if IsTombstone(raw) {
+	if Kind(raw[kindAt]).Tombstone() {
 		t, err := decodeTombstone(raw, body)
 		if err == nil {
 			t.keys = keys

@@ -95,8 +95,8 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func TestRecordHasFixedEnds(t *testing.T) {
-	shape := regexp.MustCompile(`^\{"v":"[\w-]{8}",.*,"t":"[\w-]{22}"\}$`)
-	lead, err := record.Lead(ring(t, "a"), keyName, 1, []byte("old"), []byte("next"), id, now.Unix())
+	shape := regexp.MustCompile(`^\{"v":"[\w-]{8}[rielao]",.*,"t":"[\w-]{22}"\}$`)
+	lead, err := record.NewRotationTombstone(ring(t, "a"), record.Rotation{Key: keyName, Seen: 1, Old: []byte("old"), Next: []byte("next"), NextID: id, Deadline: now.Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestRecordOfAnAnonymousSessionIsSmall(t *testing.T) {
 }
 
 func TestTamperedByteIsRefused(t *testing.T) {
-	lead, err := record.Lead(ring(t, "a"), keyName, 1, []byte("old"), []byte("next"), id, now.Unix())
+	lead, err := record.NewRotationTombstone(ring(t, "a"), record.Rotation{Key: keyName, Seen: 1, Old: []byte("old"), Next: []byte("next"), NextID: id, Deadline: now.Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestTombstoneRoundTrip(t *testing.T) {
 
 func TestTombstoneLeadsTheBearerOfTheOldIDAlone(t *testing.T) {
 	old, next := []byte(strings.Repeat("o", 32)), []byte(strings.Repeat("n", 32))
-	lead, err := record.Lead(ring(t, "a"), keyName, 7, old, next, id, now.Unix())
+	lead, err := record.NewRotationTombstone(ring(t, "a"), record.Rotation{Key: keyName, Seen: 7, Old: old, Next: next, NextID: id, Deadline: now.Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,12 +317,12 @@ func TestTombstoneLeadsTheBearerOfTheOldIDAlone(t *testing.T) {
 	if strings.Contains(raw, string(next)) || strings.Contains(raw, "bm5ubm5u") {
 		t.Errorf("got %s, want the successor's SID hidden", raw)
 	}
-	if isRecord, to := record.Peek(raw[:record.HeadLen]); isRecord || to != id {
-		t.Errorf("got record %v and successor %q from Peek, want %s", isRecord, to, id)
+	if h := record.PeekHead(raw[:record.HeadLen]); h.Leads() != id {
+		t.Errorf("got head %+v, want successor %s", h, id)
 	}
 }
 
-func TestPeekAndRev(t *testing.T) {
+func TestHeadAndRev(t *testing.T) {
 	whole := encode(t, full(), "a", keyName, false)
 	ended := record.NewTombstone(now, time.Minute).Encode(ring(t, "a"), keyName)
 	for _, row := range []struct {
@@ -340,8 +340,8 @@ func TestPeekAndRev(t *testing.T) {
 		{"NULs", strings.Repeat("\x00", 100), false, ""},
 		{"a tombstone that breaks off", ended[:21], false, ""},
 	} {
-		if got, next := record.Peek(row.raw); got != row.isRecord || next != "" {
-			t.Errorf("%s: got %v and successor %q from Peek, want %v and none", row.name, got, next, row.isRecord)
+		if h := record.PeekHead(row.raw); h.Kind.Live() != row.isRecord || h.Next != "" {
+			t.Errorf("%s: got head %+v, want a record: %v, and no successor", row.name, h, row.isRecord)
 		}
 		if got := record.Rev(row.raw); got != row.rev {
 			t.Errorf("%s: got revision %q, want %q", row.name, got, row.rev)
@@ -433,5 +433,36 @@ func TestSameLoginAndTTL(t *testing.T) {
 		if got := a.TTL(now.Add(at)); got != want {
 			t.Errorf("got TTL %s at %s, want %s", got, at, want)
 		}
+	}
+}
+
+func TestKindStandsAtItsPlace(t *testing.T) {
+	t.Parallel()
+	keys := ring(t, "a")
+	adopted, err := record.NewRotationTombstone(keys, record.Rotation{Key: keyName, Old: []byte("old"), Next: []byte("next"), NextID: id, Deadline: now.Unix(), Adopted: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name, raw   string
+		kind        record.Kind
+		next, leads string
+	}{
+		{"a session", encode(t, &record.Record{}, "a", keyName, false), record.Session, "", ""},
+		{"an imported session", encode(t, &record.Record{Source: "scs"}, "a", keyName, false), record.Imported, "", ""},
+		{"one that was taken over", encode(t, &record.Record{Source: "scs:" + id}, "a", keyName, false), record.Session, "", ""},
+		{"an ended one", record.NewTombstone(now, time.Minute).Encode(keys, keyName), record.Ended, "", ""},
+		{"one that a login replaced", record.NewLoginTombstone(now, time.Minute, id).Encode(keys, keyName), record.LoggedIn, id, ""},
+		{"an imported one that leads on", adopted.Encode(keys, keyName), record.Adopted, id, id},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := record.PeekHead(row.raw[:min(len(row.raw), record.HeadLen)])
+			if h.Kind != row.kind || h.Next != row.next || h.Leads() != row.leads || row.raw[14] != byte(row.kind) {
+				t.Errorf("got %+v of %s, want kind %c and successor %q", h, row.raw, row.kind, row.next)
+			}
+			if r, tomb, err := record.Open(keys, keyName, row.raw); err != nil || (r != nil) != row.kind.Live() || tomb != nil && tomb.Kind != row.kind {
+				t.Errorf("got record %v, tombstone %+v and error %v", r, tomb, err)
+			}
+		})
 	}
 }

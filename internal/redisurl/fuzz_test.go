@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/redisurl"
+	"github.com/redsession/redsession/internal/topology"
 )
 
 // password is what no error may show. It could not come from anywhere else.
@@ -33,6 +34,9 @@ func FuzzClient(f *testing.F) {
 		{"redis", "", "h", "?pool_size=-7"},
 		{"redis", "", "h", "?pool_size=4000000000000"},
 		{"redis", "alice:p@1?x", "h", ""},
+		{"redis+cluster", "alice", "h1,alice:" + password + "@h2", ""},
+		{"redis+cluster", "alice", "h1,bob:" + password + "@h2", "\n"},
+		{"redis+cluster", "h1,alice", "h2,h 3", ""},
 	} {
 		f.Add(row.scheme, row.user, row.hosts, row.tail)
 	}
@@ -46,11 +50,12 @@ func FuzzClient(f *testing.F) {
 			t.Fatalf("got client %v and error %v, want one of them", client, err)
 		}
 		if err == nil {
-			where := redisurl.Place(client)
-			if client.Close(); !redisurl.HeedsContext(client) {
-				t.Errorf("got a client that ignores deadlines")
+			defer client.Close()
+			topo, err := topology.Of(client)
+			if err != nil || !topo.HonoursContext() {
+				t.Fatalf("got error %v, want a client that honours deadlines", err)
 			}
-			showsNone(t, where)
+			showsNone(t, topo.String())
 			return
 		}
 		showsNone(t, err.Error())

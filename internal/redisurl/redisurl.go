@@ -3,14 +3,9 @@
 package redisurl
 
 import (
-	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,24 +13,31 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 const urlExamples = `want for example redis://localhost:6379/0, rediss://user:password@host:6380/1?ca=ca.pem, unix:///run/redis.sock?db=1, ` +
 	`redis+cluster://h1:6379,h2:6379 or redis+sentinel://h1:26379,h2:26379/mymaster/0`
 
-// Client returns a client for rawURL whose every wait is bounded by timeout,
-// where the URL does not say otherwise. Nothing is connected yet. Errors never
-// show the URL, which may hold a password.
+// Client returns a client for rawURL whose every wait is bounded by timeout, where the
+// URL does not say otherwise. White space around rawURL is ignored. Nothing is connected
+// yet. Certificates named by the URL are read now and again when a connection is made
+// after they changed. Errors never show the URL, which may hold a password.
 func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
-	u, kind, hosts, err := parse(rawURL)
+	client, _, err := Open(rawURL, timeout)
+	return client, err
+}
+
+// Open is [Client] for those who want to close the client's connections while it is in
+// use.
+func Open(rawURL string, timeout time.Duration) (redis.UniversalClient, *Conns, error) {
+	u, kind, hosts, err := parse(strings.TrimSpace(rawURL))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	query := u.Query()
-	tlsConfig, err := urlTLS(query, strings.HasPrefix(u.Scheme, "rediss"))
+	files, err := urlTLS(query, strings.HasPrefix(u.Scheme, "rediss"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var sentinelUser, sentinelPassword string
 	if kind == "sentinel" {
@@ -43,35 +45,47 @@ func Client(rawURL string, timeout time.Duration) (redis.UniversalClient, error)
 	}
 	master, database, err := urlPath(u, kind)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o, err := urlOptions(u, hosts, database, query)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if kind == "cluster" && o.DB != 0 {
-		return nil, fmt.Errorf("asks for database %d: a cluster has none but 0", o.DB)
+		return nil, nil, fmt.Errorf("asks for database %d: a cluster has none but 0", o.DB)
 	}
-	if tlsConfig != nil {
-		tlsConfig.ServerName = cmp.Or(tlsConfig.ServerName, serverName(kind, hosts))
-	}
-	o.TLSConfig = tlsConfig
 	bound(o, timeout)
+	d := dialWith(o, files)
 	switch kind {
 	case "cluster":
-		return redis.NewClusterClient(clusterOptions(o, hosts)), nil
+		return redis.NewClusterClient(clusterOptions(o, hosts)), &d.conns, nil
 	case "sentinel":
+		d.sentinels = hosts
 		f := failoverOptions(o, hosts, master)
 		f.SentinelUsername, f.SentinelPassword = sentinelUser, sentinelPassword
-		return redis.NewFailoverClient(f), nil
+		return redis.NewFailoverClient(f), &d.conns, nil
 	default:
-		return redis.NewClient(o), nil
+		return redis.NewClient(o), &d.conns, nil
 	}
+}
+
+// dialWith gives o a dialer. The TLSConfig of o has no part in it and is for those who
+// look at the options of the client.
+func dialWith(o *redis.Options, files *tlsFiles) *dialer {
+	d := &dialer{timeout: o.DialTimeout, files: files}
+	o.Dialer, o.TLSConfig = d.dial, nil
+	if files != nil {
+		o.TLSConfig = files.latest()
+	}
+	return d
 }
 
 // parse reads scheme and hosts. The kind is "", "cluster" or "sentinel".
 func parse(rawURL string) (u *url.URL, kind string, hosts []string, err error) {
-	rest, hosts := cutHosts(rawURL)
+	rest, hosts, err := cutHosts(rawURL)
+	if err != nil {
+		return nil, "", nil, err
+	}
 	if u, err = url.Parse(rest); err != nil {
 		return nil, "", nil, errNoURL
 	}
@@ -84,48 +98,6 @@ func parse(rawURL string) (u *url.URL, kind string, hosts []string, err error) {
 	}
 	hosts, err = urlHosts(u, kind, hosts)
 	return u, kind, hosts, err
-}
-
-// cutHosts takes all hosts but the first out of rawURL, since net/url knows of one
-// alone, and returns them all.
-func cutHosts(rawURL string) (rest string, hosts []string) {
-	scheme, after, ok := strings.Cut(rawURL, "://")
-	if !ok {
-		return rawURL, nil
-	}
-	end := strings.IndexAny(after, "/?#")
-	if end < 0 {
-		end = len(after)
-	}
-	begin := strings.LastIndexByte(after[:end], '@') + 1
-	hosts = strings.Split(after[begin:end], ",")
-	return scheme + "://" + after[:begin] + hosts[0] + after[end:], hosts
-}
-
-// urlHosts returns the addresses that u names, with their ports.
-func urlHosts(u *url.URL, kind string, list []string) ([]string, error) {
-	if u.Scheme == "unix" {
-		if u.Host != "" || u.Path == "" {
-			return nil, errors.New("names no socket: " + urlExamples)
-		}
-		return nil, nil
-	}
-	port := "6379"
-	if kind == "sentinel" {
-		port = "26379"
-	}
-	var hosts []string
-	for _, h := range list {
-		one := url.URL{Host: h}
-		if one.Hostname() == "" {
-			return nil, errors.New("has no host, or an empty one: " + urlExamples)
-		}
-		hosts = append(hosts, net.JoinHostPort(one.Hostname(), cmp.Or(one.Port(), port)))
-	}
-	if kind == "" && len(hosts) > 1 {
-		return nil, fmt.Errorf("names several hosts, which %s:// does not do: %s", u.Scheme, urlExamples)
-	}
-	return hosts, nil
 }
 
 // urlPath returns the sentinels' name of the master, and the database.
@@ -149,46 +121,6 @@ func urlPath(u *url.URL, kind string) (master, database string, err error) {
 		}
 	}
 	return master, database, nil
-}
-
-// urlTLS takes the parameters ca, cert, key, server_name and
-// insecure_skip_verify out of query.
-func urlTLS(query url.Values, secure bool) (*tls.Config, error) {
-	ca, cert, key, name, insecure := pop(query, "ca"), pop(query, "cert"), pop(query, "key"), pop(query, "server_name"), pop(query, "insecure_skip_verify")
-	if query.Has("skip_verify") {
-		return nil, errors.New("has skip_verify: write insecure_skip_verify=true, if there is no way to give ca=FILE")
-	}
-	if !secure {
-		if ca+cert+key+name+insecure != "" {
-			return nil, errors.New("has ca, cert, key, server_name or insecure_skip_verify, which need rediss://: " + urlExamples)
-		}
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
-	if insecure != "" {
-		var err error
-		if c.InsecureSkipVerify, err = strconv.ParseBool(insecure); err != nil {
-			return nil, errors.New("has an insecure_skip_verify that is neither true nor false")
-		}
-	}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: %s has no PEM certificate", ca)
-		}
-	}
-	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // urlOptions lets go-redis read credentials, database and what is left of the
@@ -250,83 +182,18 @@ func pop(query url.Values, name string) string {
 	return v
 }
 
-// serverName is whom a single host's certificate must name. The nodes of a
-// cluster each answer for their own address.
-func serverName(kind string, hosts []string) string {
-	if kind != "" {
-		return ""
+// Redacted names the scheme and the hosts of rawURL and nothing else, for a log. Of what
+// does not parse it shows nothing.
+func Redacted(rawURL string) string {
+	if rawURL == "" {
+		return "no URL"
 	}
-	host, _, _ := net.SplitHostPort(hosts[0])
-	return host
-}
-
-// bound keeps whatever the client does within timeout, where the URL does not
-// say otherwise. The context's deadline must count, or a frozen Redis would
-// hold every request for go-redis's own 3 seconds and several tries.
-func bound(o *redis.Options, timeout time.Duration) {
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout = cmp.Or(o.DialTimeout, timeout)
-	o.ReadTimeout = cmp.Or(o.ReadTimeout, timeout)
-	o.WriteTimeout = cmp.Or(o.WriteTimeout, timeout)
-	o.PoolTimeout = cmp.Or(o.PoolTimeout, timeout)
-	o.MaxRetries = cmp.Or(o.MaxRetries, 1)              // heals a pooled connection that Redis closed
-	o.PipelinePoolSize = cmp.Or(o.PipelinePoolSize, -1) // a second pool is a second wait
-	o.DialerRetries = 1
-	o.Protocol = cmp.Or(o.Protocol, 2) // RESP3 costs a look for pushed messages at each reply
-	o.DisableIdentity = true           // before Redis 7.2 it is answered with an error
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-}
-
-// clusterReload is how often the client asks who owns which slots, besides
-// after errors: within seconds of a failover, not within go-redis's minute.
-const clusterReload = 3 * time.Second
-
-func clusterOptions(o *redis.Options, addrs []string) *redis.ClusterOptions {
-	return &redis.ClusterOptions{
-		Addrs: addrs, Username: o.Username, Password: o.Password, ClientName: o.ClientName, Protocol: o.Protocol,
-		MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff, MaxRetryBackoff: o.MaxRetryBackoff,
-		DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
-		ContextTimeoutEnabled: true, PoolFIFO: o.PoolFIFO, PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout,
-		MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
-		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, PipelinePoolSize: o.PipelinePoolSize,
-		TLSConfig: o.TLSConfig, DisableIdentity: true, MaintNotificationsConfig: o.MaintNotificationsConfig,
-		ClusterStateReloadInterval: clusterReload,
+	u, _, hosts, err := parse(strings.TrimSpace(rawURL))
+	if err != nil {
+		return "a URL that does not parse"
 	}
-}
-
-func failoverOptions(o *redis.Options, sentinels []string, master string) *redis.FailoverOptions {
-	return &redis.FailoverOptions{
-		MasterName: master, SentinelAddrs: sentinels, DB: o.DB,
-		Username: o.Username, Password: o.Password, ClientName: o.ClientName, Protocol: o.Protocol,
-		MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff, MaxRetryBackoff: o.MaxRetryBackoff,
-		DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
-		ContextTimeoutEnabled: true, PoolFIFO: o.PoolFIFO, PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout,
-		MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
-		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, PipelinePoolSize: o.PipelinePoolSize,
-		TLSConfig: o.TLSConfig, DisableIdentity: true,
+	if u.Scheme == "unix" {
+		return "unix://" + u.Path
 	}
-}
-
-// HeedsContext tells whether a context's deadline bounds what client reads.
-func HeedsContext(client redis.UniversalClient) bool {
-	switch c := client.(type) {
-	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
-	}
-	return false
-}
-
-// Place says where sessions are stored, for a log: no password.
-func Place(client redis.UniversalClient) string {
-	switch c := client.(type) {
-	case *redis.Client:
-		o := c.Options()
-		return fmt.Sprintf("%s database %d", o.Addr, o.DB)
-	case *redis.ClusterClient:
-		return "cluster " + strings.Join(c.Options().Addrs, ",")
-	default:
-		return "the given client"
-	}
+	return u.Scheme + "://" + strings.Join(hosts, ",")
 }

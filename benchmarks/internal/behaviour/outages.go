@@ -10,10 +10,20 @@ import (
 	"time"
 )
 
+const (
+	// bearable is how long a change may wait for Redis: browsers, and the proxies in front of
+	// servers, wait longer.
+	bearable = 10 * time.Second
+	// brief is an outage that a failover makes.
+	brief = 2 * time.Second
+)
+
 // judge says what a client that is logged in as alice got while Redis was away.
-func (st *stage) judge(a answer) verdict {
+func (st *stage) judge(a answer) verdict { return judgeWithin(a, st.soon) }
+
+func judgeWithin(a answer, soon time.Duration) verdict {
 	after := after(a.took)
-	fast := a.took <= st.soon
+	fast := a.took <= soon
 	switch {
 	case a.late:
 		return verdict{fmt.Sprintf("more than %g s", a.took.Truncate(100*time.Millisecond).Seconds()), false}
@@ -29,6 +39,14 @@ func (st *stage) judge(a answer) verdict {
 		return verdict{fmt.Sprintf("handler sees a stranger, %d %s", a.status, after), false}
 	}
 	return verdict{fmt.Sprintf("%d %s", a.status, after), fast}
+}
+
+// refusal says what came in place of 200.
+func refusal(a answer) string {
+	if a.status == 0 {
+		return "connection cut " + after(a.took)
+	}
+	return fmt.Sprintf("%d %s", a.status, after(a.took))
 }
 
 func after(d time.Duration) string {
@@ -60,18 +78,90 @@ func redisGoesAway(st *stage) verdict {
 	st.proxy.Refuse(true)
 	late := release()
 	st.proxy.Refuse(false)
-	v := st.judge(late)
-	if late.status != http.StatusOK {
-		return v
-	}
-	// It said that the change is kept.
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		a := b.fork().do("")
-		if a.has("late=1") && strings.Contains(st.stored(), "late") {
-			return verdict{v.seen + ", change kept", v.right}
-		}
+	return b.kept(judgeWithin(late, bearable), late)
+}
+
+// kept adds to v whether the change that a answered is in Redis, as an answer of 200 says and every other one denies.
+func (b *browser) kept(v verdict, a answer) verdict {
+	there := b.fork().do("").has("late=1") && strings.Contains(b.stored(), "late")
+	switch {
+	case a.status != http.StatusOK && there:
+		return verdict{v.seen + ", change kept", false}
+	case a.status != http.StatusOK:
+		return verdict{v.seen + ", nothing kept", v.right}
+	case there:
+		return verdict{v.seen + ", change kept", v.right}
 	}
 	return verdict{v.seen + ", change lost", false}
+}
+
+// comesBack has Redis refuse connections for a short time from now on, in which do sends a request.
+func (st *stage) comesBack(do func() answer) answer {
+	st.proxy.Refuse(true)
+	back := time.AfterFunc(brief, func() { st.proxy.Refuse(false) })
+	a := do()
+	if back.Stop() { // it did not wait
+		st.proxy.Refuse(false)
+	}
+	return a
+}
+
+func writeInABriefOutage(st *stage) verdict {
+	b := known(st)
+	a := st.comesBack(func() answer { return b.fork().do("set:late:1") })
+	v := b.kept(judgeWithin(a, bearable), a)
+	v.right = v.right && a.status == http.StatusOK
+	return v
+}
+
+func loginInABriefOutage(st *stage) verdict {
+	b := st.browser()
+	a := st.comesBack(func() answer { return b.do("login:alice") })
+	if a.status != http.StatusOK {
+		return verdict{refusal(a), false}
+	}
+	if !b.do("").has("user=alice") {
+		return verdict{"200 " + after(a.took) + ", not logged in", false}
+	}
+	return verdict{"logged in " + after(a.took), a.took <= bearable}
+}
+
+func redisRefusesWrites(st *stage) verdict {
+	b := known(st)
+	ctx := context.Background()
+	if err := st.admin.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
+		return verdict{err.Error(), false}
+	}
+	write, read := b.fork().do("set:late:1"), b.fork().do("")
+	if err := st.admin.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {
+		return verdict{err.Error(), false}
+	}
+	v := b.kept(st.judge(write), write)
+	if reading := st.judge(read); !read.has("user=alice") {
+		return verdict{v.seen + "; a read: " + reading.seen, false}
+	}
+	return verdict{v.seen + ", reads go on", v.right}
+}
+
+// serverDies has a server answer a change while Redis is away, and then never reach Redis again. Whoever comes next is
+// served by another one.
+func serverDies(st *stage) verdict {
+	b := known(st)
+	st.proxy.Refuse(true)
+	defer st.proxy.Refuse(false)
+	a := b.fork().do("set:late:1")
+	if a.status != http.StatusOK {
+		return verdict{refusal(a) + ", nothing acknowledged", true}
+	}
+	next, closed, err := st.another()
+	if err != nil {
+		return verdict{err.Error(), false}
+	}
+	defer closed()
+	if !(&browser{next, b.cookie}).do("").has("late=1") {
+		return verdict{"200 " + after(a.took) + ", change lost", false}
+	}
+	return verdict{"200 " + after(a.took) + ", change kept", true}
 }
 
 // stored returns the values of all records.

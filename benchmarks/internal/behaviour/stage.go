@@ -56,6 +56,20 @@ func (st *stage) play(sc scenario) (v verdict, err error) {
 	return sc.run(st), nil
 }
 
+// another returns a stage with another server of the peer, on the same Redis by a way of its own.
+func (st *stage) another() (next *stage, closed func(), err error) {
+	site, err := st.peer.Open(peer.Settings{Addr: st.server.Addr})
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening %s: %w", st.peer.Name, err)
+	}
+	next = &stage{t: st.t, peer: st.peer, server: st.server, proxy: st.proxy, admin: st.admin, patience: st.patience, soon: st.soon}
+	next.web = httptest.NewServer(site.Scripted(next.handle))
+	return next, func() {
+		next.web.Close()
+		_ = site.Close()
+	}, nil
+}
+
 func (st *stage) tell(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("tell") != "" {

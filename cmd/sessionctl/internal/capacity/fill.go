@@ -45,7 +45,7 @@ func (f *filler) fillTo(ctx context.Context, n int) error {
 func (f *filler) clear(ctx context.Context) error {
 	var next atomic.Int64
 	if err := f.spread(ctx, "deleting", f.written(), sessionsPerPipeline, &next, f.remove); err != nil {
-		return fmt.Errorf("deleting what was written under %s: %w; it expires within %s", f.made.prefix, err, life)
+		return fmt.Errorf("deleting what was written under %s: %w; it expires within %s", f.made.keys.Prefix(), err, life)
 	}
 	return nil
 }

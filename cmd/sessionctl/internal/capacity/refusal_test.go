@@ -68,6 +68,14 @@ func TestAMachineThatIsTooSmallIsRefused(t *testing.T) {
 	}
 }
 
+func TestAClusterOnThisMachineSharesItsMemory(t *testing.T) {
+	o := options(redistest.StartCluster(t).URL)
+	o.Available = func(context.Context) (uint64, error) { return 1 << 20, nil }
+	if err := capacity.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "this machine has 1.0 MiB") {
+		t.Errorf("got %v, want a refusal by what this machine has", err)
+	}
+}
+
 func TestMaxmemoryThatIsTooSmallIsRefused(t *testing.T) {
 	s := redistest.Start(t, "--maxmemory", "4mb")
 	err := capacity.Run(t.Context(), options(s.URL))

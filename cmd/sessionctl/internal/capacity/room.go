@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
-	"net/url"
 
 	"github.com/dustin/go-humanize"
 	"github.com/shirou/gopsutil/v4/mem"
+
+	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
 )
 
 func availableMemory(ctx context.Context) (uint64, error) {
@@ -31,13 +32,19 @@ func checkRoom(ctx context.Context, o Options, at *place, now state, made *sourc
 	if now.Limited {
 		where = "maxmemory leaves this Redis"
 	}
-	if !now.Limited && isLocal(o.URL) {
-		free, err := o.Available(ctx)
+	if !now.Limited {
+		here, err := at.sharesMachine(ctx, o.URL)
 		if err != nil {
 			return err
 		}
-		if free < room {
-			room, where = free, "this machine has"
+		if here {
+			free, err := o.Available(ctx)
+			if err != nil {
+				return err
+			}
+			if free < room {
+				room, where = free, "this machine has"
+			}
 		}
 	}
 	if need <= room {
@@ -47,20 +54,19 @@ func checkRoom(ctx context.Context, o Options, at *place, now state, made *sourc
 		Short(most), made.recordBytes(), humanize.IBytes(need), made.estimate(), where, humanize.IBytes(room))
 }
 
-// isLocal tells whether the Redis at rawURL shares this machine's memory.
-func isLocal(rawURL string) bool {
-	if rawURL == "" {
-		return true
-	}
-	u, err := url.Parse(rawURL)
+// sharesMachine tells whether p's memory is this machine's: that of every primary,
+// by what rawURL and they themselves say. rawURL is empty for a Redis of our own.
+func (p *place) sharesMachine(ctx context.Context, rawURL string) (bool, error) {
+	nodes, err := server.Masters(ctx, p.client)
 	if err != nil {
-		return false // several hosts
+		return false, fmt.Errorf("finding the primaries: %w", err)
 	}
-	switch u.Hostname() {
-	case "localhost", "127.0.0.1", "::1":
-		return true
+	for _, host := range server.Hosts(rawURL, nodes) {
+		if !server.IsLocal(ctx, host) {
+			return false, nil
+		}
 	}
-	return u.Scheme == "unix"
+	return true, nil
 }
 
 // Beside a key and its value Redis keeps an object, an entry in the table of keys

@@ -3,13 +3,13 @@ package capacity
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -34,14 +34,14 @@ type source struct {
 	seed   [32]byte
 	run    string // in the users' names, so that no user of the system is meant
 	ring   record.Ring
-	prefix string
+	keys   keyspace.Space
 	fields []record.Field
 	users  bool // somebody has logged in
 	index  bool // and is entered in their index
 }
 
 func newSource(o Options) (*source, error) {
-	s := &source{prefix: o.Prefix, fields: fieldsOf(o.ValueBytes), users: !o.Anonymous, index: !o.NoIndex && !o.Anonymous}
+	s := &source{keys: keyspace.New(o.Prefix), fields: fieldsOf(o.ValueBytes), users: !o.Anonymous, index: !o.NoIndex && !o.Anonymous}
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	rand.Read(s.seed[:])
@@ -101,15 +101,13 @@ func (s *source) place(i int) entry {
 	var in [len(s.seed) + 8]byte
 	binary.BigEndian.PutUint64(in[copy(in[:], s.seed[:]):], uint64(i))
 	sid := sha256.Sum256(in[:])
-	sum := sha256.Sum256(sid[:])
-	e := entry{id: base64.RawURLEncoding.EncodeToString(sum[:24])}
-	e.key = s.prefix + e.id
+	e := entry{id: keyspace.HashID(sid[:])}
+	e.key = s.keys.Session(e.id)
 	if s.users {
 		e.user = fmt.Sprintf("user-%s-%08d", s.run, i)
 	}
 	if s.index {
-		hash := sha256.Sum256([]byte(e.user))
-		e.index = s.prefix + "user:" + base64.RawURLEncoding.EncodeToString(hash[:16])
+		e.index = s.keys.User(e.user)
 	}
 	return e
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -29,7 +28,7 @@ func (x *examination) checkTransport(ctx context.Context) error {
 		x.found(one(name, OK, "TLS", "")...)
 	default:
 		for _, host := range x.hosts() {
-			if !isLocal(ctx, host) {
+			if !server.IsLocal(ctx, host) {
 				x.found(one(name, Warn, fmt.Sprintf("no TLS on the way to %s: whoever is on it can read and change sessions, and read the password", host), "use rediss:// (tls-port in redis.conf), or be sure of that network")...)
 				return nil
 			}
@@ -41,40 +40,11 @@ func (x *examination) checkTransport(ctx context.Context) error {
 
 // hosts are those that x.URL names, and a cluster's masters.
 func (x *examination) hosts() []string {
-	var hosts []string
-	for _, n := range x.nodes {
-		if host, _, err := net.SplitHostPort(n.Addr); err == nil && host != "" {
-			hosts = append(hosts, host)
-		}
+	nodes := make([]server.Node, len(x.nodes))
+	for i, n := range x.nodes {
+		nodes[i] = n.Node
 	}
-	for _, addr := range hostsOf(x.URL) {
-		one := url.URL{Host: addr}
-		hosts = append(hosts, one.Hostname())
-	}
-	return hosts
-}
-
-// hostsOf returns the addresses in a URL that redisurl has accepted.
-func hostsOf(rawURL string) []string {
-	_, rest, _ := strings.Cut(rawURL, "://")
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		rest = rest[:i]
-	}
-	return strings.Split(rest[strings.LastIndexByte(rest, '@')+1:], ",")
-}
-
-// isLocal tells whether host is this machine alone.
-func isLocal(ctx context.Context, host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, host)
-	for _, a := range addrs {
-		if !a.IP.IsLoopback() {
-			return false
-		}
-	}
-	return err == nil
+	return server.Hosts(x.URL, nodes)
 }
 
 // checkDefaultUser looks whether anybody who reaches Redis may use it.
@@ -94,7 +64,7 @@ func checkDefaultUser(ctx context.Context, x *examination, n *node) ([]Finding, 
 	}
 	const do = "set a password (requirepass), or better an ACL user with few commands and `user default off`"
 	for _, host := range x.hosts() {
-		if !isLocal(ctx, host) {
+		if !server.IsLocal(ctx, host) {
 			return one(name, Fail, fmt.Sprintf("no password is needed at %s: whoever reaches it can read and end every session", host), do), nil
 		}
 	}
@@ -172,7 +142,7 @@ func deniedACL(name string, err error) ([]Finding, error) {
 
 // mayRun asks Redis 7 whether user may run command, and reads the user's rules
 // before that.
-func mayRun(ctx context.Context, client *redis.Client, user string, command []any) (bool, error) {
+func mayRun(ctx context.Context, client redis.UniversalClient, user string, command []any) (bool, error) {
 	reply, err := client.Do(ctx, append([]any{"acl", "dryrun", user}, command...)...).Text()
 	if err == nil {
 		return reply == "OK", nil

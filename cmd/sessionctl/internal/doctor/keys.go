@@ -163,14 +163,7 @@ func (s *survey) verify(ring record.Ring, prefix string, keys []string, values m
 		case err != nil:
 			return err
 		}
-		if len(ring) > 0 {
-			_, _, err = record.Open(ring, key, raw)
-		} else if record.IsTombstone(raw) {
-			_, err = record.DecodeTombstone(raw)
-		} else {
-			_, err = record.Decode(raw)
-		}
-		if err != nil {
+		if _, _, err = record.Present(raw).Open(ring, key); err != nil {
 			s.bad.add(strings.TrimPrefix(key, prefix))
 		}
 	}

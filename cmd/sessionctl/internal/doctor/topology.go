@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
 	"github.com/redsession/redsession/internal/redisurl"
 )
 
@@ -15,7 +16,7 @@ import (
 const allSlots = "16384"
 
 func (x *examination) checkCluster(ctx context.Context) error {
-	if _, ok := x.Client.(*redis.ClusterClient); !ok {
+	if !server.IsCluster(x.Client) {
 		return nil
 	}
 	const name = "cluster"
@@ -50,7 +51,7 @@ func (x *examination) checkSentinels(ctx context.Context) error {
 		return nil
 	}
 	const name = "sentinels"
-	addrs := hostsOf(x.URL)
+	addrs := server.Addrs(x.URL)
 	silent, refused, err := x.askSentinels(ctx, u, master, addrs)
 	if err != nil {
 		return err

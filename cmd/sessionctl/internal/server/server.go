@@ -6,41 +6,48 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/topology"
 )
 
 // Node is one server that takes writes.
 type Node struct {
 	Addr   string
-	Client *redis.Client
+	Client Client
+}
+
+// Client talks to one server.
+type Client interface {
+	redis.UniversalClient
+	Options() *redis.Options
 }
 
 // Masters returns the nodes behind client, in the order of their addresses: the
 // masters of a cluster, or the one server. The clients belong to client.
-func Masters(ctx context.Context, client redis.UniversalClient) ([]Node, error) {
-	cluster, ok := client.(*redis.ClusterClient)
-	if !ok {
-		single, ok := client.(*redis.Client)
-		if !ok {
-			return nil, fmt.Errorf("a client of type %T is not supported", client)
-		}
-		return []Node{{Addr: single.Options().Addr, Client: single}}, nil
+func Masters(ctx context.Context, client redis.UniversalClient) (nodes []Node, err error) {
+	t, err := topology.Of(client)
+	if err != nil {
+		return nil, fmt.Errorf("the client %w", err)
 	}
-	var mu sync.Mutex
-	var nodes []Node
-	err := cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
+	err = t.EachPrimary(ctx, func(_ context.Context, _ string, node redis.UniversalClient) error {
+		c, ok := node.(Client)
+		if !ok {
+			return fmt.Errorf("a client of type %T does not tell its address", node)
+		}
 		nodes = append(nodes, Node{Addr: c.Options().Addr, Client: c})
 		return nil
 	})
-	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Addr, b.Addr) })
 	return nodes, err
+}
+
+// IsCluster tells whether keys are spread over several masters.
+func IsCluster(client redis.UniversalClient) bool {
+	t, err := topology.Of(client)
+	return err == nil && t.Cluster()
 }
 
 // Greeting is what a server says of itself to everybody who may connect.
@@ -52,7 +59,7 @@ type Greeting struct {
 }
 
 // Greet asks by HELLO, which no ACL can take away, and before Redis 6 by INFO.
-func Greet(ctx context.Context, c *redis.Client) (Greeting, error) {
+func Greet(ctx context.Context, c redis.UniversalClient) (Greeting, error) {
 	reply, err := c.Do(ctx, "hello").Result()
 	if err == nil {
 		said := pairs(reply)
@@ -92,7 +99,7 @@ func pairs(reply any) map[string]string {
 type Info map[string]string
 
 // ReadInfo asks for all that INFO tells.
-func ReadInfo(ctx context.Context, c *redis.Client) (Info, error) {
+func ReadInfo(ctx context.Context, c redis.UniversalClient) (Info, error) {
 	text, err := c.Info(ctx, "all").Result()
 	if err != nil {
 		return nil, err

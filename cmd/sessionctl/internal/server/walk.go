@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redsession/redsession/internal/keyspace"
 )
 
 // Kind tells what a key of ours holds.
@@ -16,42 +18,27 @@ const (
 	Index               // the ids of one user's sessions
 )
 
-const (
-	idLen    = 32 // base64url of 24 bytes
-	userLen  = 22 // base64url of 16 bytes
-	userMark = "user:"
-)
-
 // ScanCount is how many keys one SCAN of Walk visits: among a million with a TTL,
 // Redis is busy with it for about a millisecond.
 const ScanCount = 500
 
 // KindOf tells what lies under key, by its name.
 func KindOf(prefix, key string) Kind {
-	rest, ok := strings.CutPrefix(key, prefix)
-	if user, isUser := strings.CutPrefix(rest, userMark); ok && isUser && len(user) == userLen && isBase64(user) {
-		return Index
-	}
-	if ok && IsID(rest) {
+	space := keyspace.New(prefix)
+	if _, ok := space.SessionID(key); ok {
 		return Session
 	}
+	if space.IsUser(key) {
+		return Index
+	}
 	return Other
-}
-
-// IsID tells whether s has the form of a session's public id.
-func IsID(s string) bool { return len(s) == idLen && isBase64(s) }
-
-func isBase64(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
-	})
 }
 
 // Walk calls fn with the keys under prefix on node, page by page, by SCAN, until
 // fn returns false or an error. A key may come twice if Redis resizes its table
 // meanwhile.
 func (n Node) Walk(ctx context.Context, prefix string, fn func(keys []string) (bool, error)) error {
-	pattern := globEscaper.Replace(prefix) + "*"
+	pattern := keyspace.New(prefix).Pattern()
 	for cursor := uint64(0); ; {
 		keys, next, err := n.Client.Scan(ctx, cursor, pattern, ScanCount).Result()
 		if err != nil {
@@ -66,13 +53,11 @@ func (n Node) Walk(ctx context.Context, prefix string, fn func(keys []string) (b
 	}
 }
 
-var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`, `-`, `\-`)
-
 // OnScan calls fn with the number of keys that each SCAN of client has visited.
 // It must be called before client is used.
 func OnScan(client redis.UniversalClient, fn func(keys int)) {
 	hook := scanHook{fn}
-	if cluster, ok := client.(*redis.ClusterClient); ok {
+	if cluster, ok := client.(interface{ OnNewNode(func(*redis.Client)) }); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
 		return
 	}

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/redsession/redsession/internal/keyspace"
+	"github.com/redsession/redsession/internal/record"
+)
+
+// Plan is what a commit does to Redis, in three parts, because a pipeline cannot
+// branch and a refusal in the middle must leave nothing broken. Prepare adds what
+// nobody can reach yet, Decide is the one step that makes the change true, and Tidy
+// takes out what is of no use any more. Decide runs only when all of Prepare is known
+// to be done, Tidy only after Decide.
+type Plan struct {
+	Prepare []Step
+	Decide  Step // nil where nothing has to be decided
+	Tidy    []Step
+	// AwaitTidy has Run wait for Tidy also where the parts are round trips apart.
+	AwaitTidy bool
+}
+
+// Step is one thing that a Plan does to one key. Run leaves in it what came of it.
+type Step interface {
+	key(keyspace.Space) string
+	args(to []any) []any // to and what the script wants
+	take(reply any)
+}
+
+// Insert stores a new record, if nothing lies under its key but what an earlier try of
+// the same commit put there.
+type Insert struct {
+	ID, Raw string
+	TTL     time.Duration
+	Earlier string // revision that an earlier try stored, "" for none
+}
+
+func (i *Insert) key(s keyspace.Space) string { return s.Session(i.ID) }
+func (i *Insert) args(to []any) []any {
+	return append(to, "insert", record.Rev(i.Raw), i.Earlier, i.Raw, seconds(i.TTL))
+}
+func (i *Insert) take(any) {}
+
+// Replace puts a record or tombstone in the place of one whose revision is Rev.
+type Replace struct {
+	ID, Rev, Raw string
+	TTL          time.Duration
+}
+
+func (r *Replace) key(s keyspace.Space) string { return s.Session(r.ID) }
+func (r *Replace) args(to []any) []any         { return append(to, "replace", r.Rev, r.Raw, seconds(r.TTL)) }
+func (r *Replace) take(any)                    {}
+
+// Burial is a tombstone and how long it stays; the zero value leaves nothing.
+type Burial struct {
+	Raw  string
+	Life time.Duration
+}
+
+// End takes a session away, whatever its revision. In its place it puts With, or, as an
+// imported session might be found again where it came from, Grave. Tombstones stay as
+// they are, but for one that leads on if Force is set: what it leads to must have ended
+// before. What this package did not write stays too.
+type End struct {
+	ID          string
+	With, Grave Burial
+	Force       bool
+	Bury        bool // put With where nothing lies
+	HeadOnly    bool // Found has no more than record.HeadLen bytes
+
+	Found record.Value // what lay there
+}
+
+func (e *End) key(s keyspace.Space) string { return s.Session(e.ID) }
+func (e *End) args(to []any) []any {
+	most := -1
+	if e.HeadOnly {
+		most = record.HeadLen
+	}
+	return append(to, "end", e.With.Raw, seconds(e.With.Life), e.Grave.Raw, seconds(e.Grave.Life), flag(e.Force), flag(e.Bury), most)
+}
+func (e *End) take(reply any) { e.Found = value(reply) }
+
+// Enter puts a login into its user's index, unless the user was revoked after the
+// password was checked. Something else than an index under that key is taken away.
+type Enter struct {
+	User, ID string
+	Score    int64         // of the login, Unix microseconds
+	Life     time.Duration // the index is kept for so long at least
+	Limit    int           // 0 for none
+	Old      string        // id that this login replaces, which does not count towards Limit
+	Checked  int64         // when the password was checked, Unix microseconds
+
+	Revoked bool      // the user was revoked since: nothing was entered. Each alone tells it here
+	Length  int64     // of the index now
+	Aside   bool      // something else lay there
+	Over    int64     // how many entries are beyond Limit, Old not counted
+	Oldest  []Indexed // the first Page of the index, if there are any
+}
+
+func (e *Enter) key(s keyspace.Space) string { return s.User(e.User) }
+func (e *Enter) args(to []any) []any {
+	return append(to, "enter", e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked)
+}
+
+func (e *Enter) take(reply any) {
+	e.Length, e.Aside, e.Over, e.Oldest = 0, false, 0, nil
+	list, _ := reply.([]any)
+	if len(list) < 4 {
+		return
+	}
+	number := func(i int) int64 { n, _ := list[i].(int64); return n }
+	e.Length, e.Aside, e.Over = number(0), number(1) == 1, max(0, number(2))
+	page, _ := list[3].([]any)
+	for i := 0; i+1 < len(page); i += 2 {
+		id, _ := page[i].(string)
+		text, _ := page[i+1].(string)
+		if score, err := strconv.ParseFloat(text, 64); err == nil && keyspace.IsID(id) && id != e.ID && id != e.Old {
+			e.Oldest = append(e.Oldest, Indexed{id, int64(score)})
+		}
+	}
+}
+
+// Move puts the id of a rotated session into its user's index in the place of the old
+// one ("" for none). Doing it twice does no harm.
+type Move struct {
+	User, ID, Old string
+	Score         int64
+	Life          time.Duration
+}
+
+func (m *Move) key(s keyspace.Space) string { return s.User(m.User) }
+func (m *Move) args(to []any) []any         { return append(to, "move", m.ID, m.Score, seconds(m.Life), m.Old) }
+func (m *Move) take(any)                    {}
+
+// Leave takes ids out of a user's index.
+type Leave struct {
+	User string
+	IDs  []string
+}
+
+func (l *Leave) key(s keyspace.Space) string { return s.User(l.User) }
+func (l *Leave) args(to []any) []any {
+	to = append(to, "leave", len(l.IDs))
+	for _, id := range l.IDs {
+		to = append(to, id)
+	}
+	return to
+}
+func (l *Leave) take(any) {}
+
+// Mark notes in a user's index that all that the user had was revoked: a login whose
+// password was checked before At is refused for as long as Life.
+type Mark struct {
+	User string
+	At   int64 // Unix microseconds
+	Life time.Duration
+}
+
+func (m *Mark) key(s keyspace.Space) string { return s.User(m.User) }
+func (m *Mark) args(to []any) []any         { return append(to, "mark", m.At, seconds(m.Life)) }
+func (m *Mark) take(any)                    {}
+
+// Import stores the record of another package's session where nothing lies or where its
+// own first try left it, with Force over another record too, and never over a tombstone or
+// what this package did not write.
+type Import struct {
+	ID, Raw string
+	TTL     time.Duration
+	Force   bool
+
+	Status ImportStatus
+}
+
+// ImportStatus is what an Import found.
+type ImportStatus int64
+
+// What an Import may find.
+const (
+	ImportStored   ImportStatus = iota + 1
+	ImportExisting              // something lies there, and stays
+	ImportEnded                 // a tombstone lies there, and stays
+)
+
+func (i *Import) key(s keyspace.Space) string { return s.Session(i.ID) }
+func (i *Import) args(to []any) []any {
+	return append(to, "import", i.Raw, seconds(i.TTL), record.Rev(i.Raw), flag(i.Force))
+}
+
+func (i *Import) take(reply any) {
+	status, _ := reply.(int64)
+	i.Status = ImportStatus(status)
+}
+
+// parts returns the steps of p that there are, part by part.
+func (p *Plan) parts() [][]Step {
+	var decide []Step
+	if p.Decide != nil {
+		decide = []Step{p.Decide}
+	}
+	return [][]Step{p.Prepare, decide, p.Tidy}
+}
+
+// value is what a script says of a key: a string, false for nothing, 1 for something
+// that is no string.
+func value(reply any) record.Value {
+	switch v := reply.(type) {
+	case string:
+		return record.Present(v)
+	case int64:
+		return record.Foreign()
+	}
+	return record.Value{}
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func flag(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,187 @@
+package redsession
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/sessioncookie"
+)
+
+// verdict is what a session token turned out to be.
+type verdict int
+
+const (
+	missing     verdict = iota // nothing lies there, or it is past its end
+	live                       // a session
+	endedLately                // ended by a login or a logout a moment ago
+	rejected                   // not to be believed, or a rotated id after its grace
+	replayed                   // that, before the event is told
+	leadsOn                    // to the successor, by a timed rotation
+)
+
+// candidate is what one session token of a request led to.
+type candidate struct {
+	at       *stored
+	verdict  verdict
+	raw      string // of a live one
+	stamp    string // that a live one is to take
+	known    bool   // those bytes were verified before
+	followed bool   // the client still has a rotated id
+	ended    ending // of one that ended lately
+}
+
+// ending is the end of an id by a login or a logout a moment ago.
+type ending struct {
+	id   string
+	at   int64  // Unix seconds
+	next string // public id of the session that a login put in its place
+}
+
+// refusesFor is how long writes under an id that has ended are refused: long enough for
+// requests that were on their way. Later the id counts as an unknown one.
+const refusesFor = 10 * time.Second
+
+// refuses tells whether what is written under the id is ErrGone.
+func (e ending) refuses(now time.Time) bool {
+	return e.id == "" || now.Sub(time.Unix(e.at, 0)) <= refusesFor
+}
+
+// judge says what becomes of a request under whose id rec or tomb lies. followed says
+// that a rotated id led there.
+func judge(rec *record.Record, tomb *record.Tombstone, followed bool, now time.Time, grace time.Duration) verdict {
+	switch {
+	case rec == nil && tomb == nil:
+		return missing
+	case followed && graceOver(rec, tomb, now, grace):
+		return replayed
+	case rec != nil && rec.TTL(now) > 0:
+		return live
+	case rec != nil || tomb.Expired(now):
+		return missing
+	case tomb.Kind.Leads():
+		return leadsOn
+	}
+	return endedLately
+}
+
+// graceOver tells whether the client has been using what a rotated id leads to
+// for longer than the grace.
+func graceOver(rec *record.Record, tomb *record.Tombstone, now time.Time, grace time.Duration) bool {
+	var seen int64
+	if rec != nil {
+		seen = rec.Seen
+	} else {
+		seen = tomb.Seen
+	}
+	return seen != 0 && now.Sub(time.Unix(seen, 0)) > grace
+}
+
+// choose says which of the live sessions that a request named is its session: one that a
+// user has logged in to before an anonymous one, and of one user's the latest login.
+// Sessions of two users are nobody's, or a sibling domain could plant the attacker's
+// newer session beside its victim's: then an anonymous one is left, or none. A login and a
+// logout end the others too, or the planted one would keep its victim out.
+func choose(alive []candidate) (winner *candidate, others []*stored, twoUsers bool) {
+	var guest *candidate
+	for i := range alive {
+		c := &alive[i]
+		switch {
+		case c.at.rec.User == "" && guest != nil && guest.rank() <= c.rank():
+		case c.at.rec.User == "":
+			guest = c
+		case winner == nil:
+			winner = c
+		case c.at.rec.User != winner.at.rec.User:
+			twoUsers = true
+		case cmp.Or(cmp.Compare(c.at.rec.Auth, winner.at.rec.Auth), cmp.Compare(winner.rank(), c.rank())) > 0:
+			winner = c
+		}
+	}
+	if winner == nil || twoUsers {
+		winner = guest
+	}
+	for i := range alive {
+		if c := &alive[i]; winner == nil || c != winner && c.at.id != winner.at.id {
+			others = append(others, c.at)
+		}
+	}
+	return winner, others, twoUsers
+}
+
+// rank puts an id that is still in use before one that a rotation has replaced.
+func (c *candidate) rank() int {
+	if c.followed {
+		return 1
+	}
+	return 0
+}
+
+// resolve finds out what at names, over the tombstones of timed rotations. v is what lies
+// there, which the hit has prolonged to ttl. tokens are all that the request brought.
+func (s *Session) resolve(bounded *lazyContext, at *stored, tokens []sessioncookie.Token, ttl time.Duration, v record.Value, now time.Time) (candidate, error) {
+	m, first := s.m, at.id
+	for hop := range maxHops {
+		c, tomb := s.inspect(at, v, hop > 0, now)
+		if tomb != nil && hop == 0 && ttl > 0 { // the hit has prolonged the tombstone, whose life is its own
+			if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < ttl {
+				_ = m.store.Expire(bounded.get(), at.id, max(left, time.Second))
+			}
+		}
+		switch c.verdict {
+		case leadsOn:
+		case replayed: // unless the client shows what it has become as well
+			if !slices.ContainsFunc(tokens, func(t sessioncookie.Token) bool { return t.SID == at.sid }) {
+				s.note(Event{Kind: EventReplayed, ID: first, Reason: "rotated id after its grace"})
+			}
+			return c, nil
+		case missing:
+			if at.rec != nil { // Redis would let it live on for as long as hits come
+				_, _ = m.end(bounded.get(), at.id, false)
+			}
+			return c, nil
+		default:
+			return c, nil
+		}
+		next, err := m.follow(at, tomb)
+		if err != nil {
+			s.note(Event{Kind: EventRefused, ID: at.id, Reason: err.Error()})
+			return candidate{verdict: rejected}, nil
+		}
+		at = next
+		if v, err = m.store.Get(bounded.get(), at.id); err != nil {
+			return candidate{}, err
+		}
+	}
+	s.note(Event{Kind: EventRefused, ID: first, Reason: "rotated too often"})
+	return candidate{verdict: rejected}, nil
+}
+
+// inspect opens what lies at at and judges it.
+func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Time) (candidate, *record.Tombstone) {
+	m := s.m
+	c := candidate{at: at, raw: v.Raw(), followed: followed}
+	if m.cache.Blocked(at.id) {
+		c.verdict = endedLately
+		return c, nil
+	}
+	var tomb *record.Tombstone
+	if at.rec = m.cache.Same(at.id, c.raw); at.rec != nil {
+		c.known = true
+	} else {
+		var err error
+		if at.rec, tomb, err = v.Open(m.ring, m.keys.Session(at.id)); err != nil {
+			s.note(Event{Kind: EventRefused, ID: at.id, Reason: err.Error()})
+			c.verdict = rejected
+			return c, nil
+		}
+	}
+	if c.verdict = judge(at.rec, tomb, followed, now, m.cfg.RotateGrace); c.verdict != live {
+		m.cache.Forget(at.id)
+	}
+	if c.verdict == endedLately {
+		c.ended = ending{id: at.id, at: tomb.EndedAt, next: tomb.Next}
+	}
+	return c, tomb
+}

@@ -1,0 +1,145 @@
+package cookies_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/stage"
+)
+
+// TestCookiesOfSeveralSessions sends the cookies of several live sessions, as a browser does after a change of
+// Domain or Path, or when a sibling domain has planted one.
+func TestCookiesOfSeveralSessions(t *testing.T) {
+	t.Parallel()
+	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+		a := newAsker(t, e)
+		for _, row := range []struct {
+			name     string
+			sessions []string // how they began, the oldest first
+			want     string
+			refused  int // events
+		}{
+			{"of one user's the latest login wins", []string{"login:alice set:a:1", "login:alice set:b:1"}, "alice b=1", 0},
+			{"a login wins over a newer anonymous one", []string{"login:alice", "set:a:1"}, "alice", 0},
+			{"a login wins over an older anonymous one", []string{"set:a:1", "login:alice"}, "alice", 0},
+			{"those of two users are nobody's", []string{"login:alice set:a:1", "login:mallory set:b:1"}, "", 1},
+			{"those of two users and of a third", []string{"login:alice", "login:mallory", "login:bob"}, "", 1},
+			{"beside those of two users the anonymous one is left", []string{"login:alice", "set:c:1", "login:mallory"}, "c=1", 1},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				cookies := a.begin(t, row.sessions)
+				for range 2 {
+					slices.Reverse(cookies)
+					before := len(e.Events.Of(redsession.EventRefused))
+					a := a.ask("", cookies...)
+					if a.Text != row.want || len(a.SetCookies()) != 0 {
+						t.Errorf("got %q and %v, want %q and no cookie", a.Text, a.SetCookies(), row.want)
+					}
+					if n := len(e.Events.Of(redsession.EventRefused)) - before; n != row.refused {
+						t.Errorf("got %d events of refused cookies, want %d", n, row.refused)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestCookiesOfSeveralSessionsAllEnd: what a sibling domain planted must not keep its victim out.
+func TestCookiesOfSeveralSessionsAllEnd(t *testing.T) {
+	t.Parallel()
+	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+		a := newAsker(t, e)
+		for _, sessions := range [][]string{
+			{"login:alice", "login:alice"},
+			{"login:alice", "login:mallory"},
+			{"login:mallory", "set:a:1", "login:alice"},
+			{"set:a:1", "set:b:1"},
+		} {
+			for _, ops := range []string{"logout", "login:alice", "login:carol"} {
+				t.Run(strings.Join(sessions, ", ")+", and a "+ops, func(t *testing.T) {
+					cookies := a.begin(t, sessions)
+					end := a.ask(ops, cookies...)
+					if end.StatusCode != http.StatusOK || len(end.SetCookies()) != 1 {
+						t.Fatalf("got %d and cookies %v, want 200 and one", end.StatusCode, end.SetCookies())
+					}
+					for i, c := range cookies {
+						if got := a.ask("", c).Text; got != "" {
+							t.Errorf("cookie %d reads %q, want an empty session", i, got)
+						}
+					}
+					user := strings.TrimPrefix(ops, "login:")
+					if ops == "logout" {
+						return
+					}
+					if got := a.ask("", append(cookies, end.SetCookies()[0].Value)...).Text; !strings.HasPrefix(got, user) {
+						t.Errorf("with the new cookie among the old: got %q, want %s", got, user)
+					}
+				})
+			}
+		}
+	})
+}
+
+// TestCookiesOfSeveralSessionsInAnOutage: of two sessions, this server knows one alone, and nobody can tell whose the
+// other is.
+func TestCookiesOfSeveralSessionsInAnOutage(t *testing.T) {
+	t.Parallel()
+	o := stage.NewOutage(t)
+	a := asker{o.M.Handler(stage.Handlers{"/": make(stage.Gate).Play}.Mux()), o.Env}
+	known := a.begin(t, []string{"login:alice", "login:alice", "login:mallory"})
+	o.Other.Must("login:bob")
+	o.Down(t)
+	for _, row := range []struct {
+		name    string
+		cookies []string
+		want    string
+	}{
+		{"one that is known", known[:1], "200 alice"},
+		{"two of one user's", known[:2], "200 alice"},
+		{"two users'", known[1:], "503 retry"},
+		{"one that is known and one that is not", []string{known[0], o.Other.Cookie()}, "503 retry"},
+		{"one that is not known and one that is", []string{o.Other.Cookie(), known[0]}, "503 retry"},
+	} {
+		if got := stage.Outcome(a.ask("", row.cookies...)); got != row.want {
+			t.Errorf("%s: got %s, want %s", row.name, got, row.want)
+		}
+	}
+	o.Up(t)
+}
+
+// asker sends requests with any cookies, whose handler does what ops say.
+type asker struct {
+	http.Handler
+	*stage.Env
+}
+
+func newAsker(t *testing.T, e *stage.Env) asker {
+	t.Helper()
+	return asker{e.Manager(t).Handler(stage.Handlers{"/": make(stage.Gate).Play}.Mux()), e}
+}
+
+func (a asker) ask(ops string, cookies ...string) stage.Answer {
+	r := httptest.NewRequest(http.MethodGet, "/?ops="+url.QueryEscape(ops), nil)
+	for _, c := range cookies {
+		r.AddCookie(&http.Cookie{Name: "session", Value: c})
+	}
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	return stage.Answer{Response: w.Result(), Text: w.Body.String()}
+}
+
+// begin returns the cookies of new sessions, each begun by such ops a second after the one before.
+func (a asker) begin(t *testing.T, sessions []string) (cookies []string) {
+	t.Helper()
+	for _, ops := range sessions {
+		a.Advance(t, time.Second)
+		cookies = append(cookies, a.ask(ops).SetCookies()[0].Value)
+	}
+	return cookies
+}
