@@ -165,7 +165,7 @@ func (p *play) request(n int, a act, storm bool) {
 	b := &p.browsers[a.Browser]
 	cookie, stale, tag := p.arrive(b, a)
 	one := browser{cookie: cookie}
-	load := event{what: "load", kind: a.Kind, cookie: publicID(cookie), now: p.clock.Now().Unix(), round: n}
+	load := event{what: "load", kind: a.Kind, cookie: publicID(cookie), now: p.clock.Now().Unix(), round: n, storm: storm}
 	commit := load
 	commit.what, commit.user, commit.tag = "commit", a.User, tag
 	ended, view := &revocations{}, ""

@@ -159,6 +159,7 @@ func (p *play) round(n int, r round) {
 		p.stretch(first+1, began)
 		p.closeRound(n, began)
 		p.storm(n)
+		p.doubt(n, first+1)
 	} else {
 		p.closeRound(n, began)
 	}
@@ -170,6 +171,30 @@ func (p *play) storm(n int) {
 	p.stormy = true
 	now := p.since()
 	p.ops = append(p.ops, operationOf(0, event{what: "storm", now: p.clock.Now().Unix(), round: n}, nil, now, p.since()))
+}
+
+// doubt notes that evictions of the storm whose steps begin at first may have had an unknown outcome.
+func (p *play) doubt(n, first int) {
+	entered, unknown := map[string]bool{}, map[string]int{}
+	for _, op := range p.ops[first:] {
+		in := op.Input.(event)
+		user := in.user
+		if in.kind == "promote" {
+			user = p.logins[in.served].user
+		}
+		if !in.entering() {
+			continue
+		}
+		entered[user] = true
+		if out, _ := op.Output.(*outcomeOf); out == nil {
+			unknown[user]++
+		}
+	}
+	for user := range entered {
+		now := p.since()
+		in := event{what: "doubt", user: user, beside: unknown[user], now: p.clock.Now().Unix(), round: n}
+		p.ops = append(p.ops, operationOf(0, in, nil, now, p.since()))
+	}
 }
 
 // stretch gives every step of a storm from its beginning until all servers are well.

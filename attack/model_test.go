@@ -12,7 +12,7 @@ import (
 
 // event is one step of a request, or what an administrator did.
 type event struct {
-	what   string // load, commit, end, spare, mark, storm
+	what   string // load, commit, end, spare, mark, doubt, storm
 	kind   string // of the request
 	cookie string // the id that came
 	served string // the id that the handler saw
@@ -23,7 +23,8 @@ type event struct {
 	left   span // when the handler ran; of a mark, when it was made
 	now    int64
 	round  int
-	beside int // logins under way at the same time: they may be in the index already, though they take effect later
+	storm  bool // there was one
+	beside int  // logins under way at the same time: they may be in the index already, though they take effect later
 }
 
 // entering tells whether e is a commit that may enter a login in the index.
@@ -58,6 +59,8 @@ var sessions = porcupine.Model{
 			}
 		case "mark":
 			next = w.marked(e.user, e.left)
+		case "doubt":
+			next = w.doubted(e)
 		case "storm":
 			next = w.stormed(e.now)
 		}
@@ -164,7 +167,7 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 		if n.seenMin == 0 {
 			n.seenMin = e.now
 		}
-		if n.seenMax == 0 {
+		if n.seenMax == 0 && !e.storm { // in a storm that may not be kept
 			n.seenMax = e.now
 		}
 	}
@@ -322,6 +325,22 @@ func (w *world) end(e event) *world {
 	for id, n := range w.nodes {
 		if n.login == e.login && (e.user == "" || n.user == e.user) {
 			n.ended = true
+			changed[id] = n
+		}
+	}
+	return w.with(changed)
+}
+
+// doubted is w after a storm in which e.user logged in, e.beside times with an unknown outcome: what is beyond MaxPerUser may
+// have been ended without anybody being told.
+func (w *world) doubted(e event) *world {
+	if w.logins(e.user, e.now)+e.beside <= limit {
+		return w
+	}
+	changed := map[string]node{}
+	for id, n := range w.nodes {
+		if n.user == e.user && !n.half && !n.ended && n.next == "" {
+			n.doubtful = true
 			changed[id] = n
 		}
 	}

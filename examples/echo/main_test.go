@@ -59,7 +59,7 @@ func TestTheCartSurvivesTheLogin(t *testing.T) {
 }
 
 func TestAChangeThatCannotBeKeptIsNoSuccess(t *testing.T) {
-	m := redsessiontest.New(t, func(c *redsession.Config) { c.MaxBytes = 300 })
+	m := redsessiontest.New(t, func(c *redsession.Config) { c.MaxBytes = 50 })
 	form := url.Values{"item": {strings.Repeat("x", 80)}}.Encode()
 	r := m.Login(httptest.NewRequest("POST", "/cart", strings.NewReader(form)), "alice")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
