@@ -67,6 +67,7 @@ func TestOutageThatIsOldSparesRequestsTheWait(t *testing.T) {
 	if got := stage.Outcome(st.Do("add:n")); got != "503 retry" {
 		t.Errorf("got %q while the outage is young, want 503 retry", got)
 	}
+	stage.Until(t, "the outage to be confirmed by a probe", func() bool { return len(e.Events.Of(redsession.EventOutageBegan)) == 1 })
 	sent.Take()
 	begun := time.Now()
 	for range requests / 2 {
