@@ -105,6 +105,7 @@ func describe(waves []redistest.Wave) string {
 // holdTidying holds back the steps that tidy up. tidied waits for them to come, and lets them pass.
 func holdTidying(t *testing.T, p *redistest.Proxy) (tidied func(want string)) {
 	came, pass := make(chan string, 10), make(chan struct{})
+	p.Reset()
 	p.Reply(func(args []string) (string, bool) {
 		if step := stepOf(args); step == "leave" || step == "move" {
 			came <- step
@@ -121,6 +122,11 @@ func holdTidying(t *testing.T, p *redistest.Proxy) (tidied func(want string)) {
 		}
 		close(pass)
 		p.Reply(nil)
+		if want != "" { // or the next row would see it
+			stage.Until(t, "what tidies up to be on its way", func() bool {
+				return slices.ContainsFunc(p.Commands(), func(args []string) bool { return stepOf(args) == want })
+			})
+		}
 		if len(came) > 0 {
 			t.Errorf("got %q tidied up as well", <-came)
 		}
