@@ -246,10 +246,7 @@ func (s *Session) apply(c *commit) {
 // outage is young it waits for its end.
 func (c *commit) perform(ctx, waits context.Context) error {
 	for leave := func() {}; ; {
-		bounded, cancel := c.m.bounded(ctx)
-		err := c.run(bounded)
-		cancel()
-		leave()
+		err := c.try(ctx, leave)
 		if !c.worthWaiting(err) {
 			return err
 		}
@@ -269,6 +266,15 @@ func (c *commit) perform(ctx, waits context.Context) error {
 		}
 		c.due = c.due && c.open != nil
 	}
+}
+
+// try runs once, and gives up the place among those who waited also if a function of the
+// caller's panics.
+func (c *commit) try(ctx context.Context, leave func()) error {
+	defer leave()
+	bounded, cancel := c.m.bounded(ctx)
+	defer cancel()
+	return c.run(bounded)
 }
 
 // worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.

@@ -322,3 +322,32 @@ func TestRefusal(t *testing.T) {
 		})
 	}
 }
+
+// Whoever waited for Redis has a place that the next one waits for: it is given up also if a function of the caller's
+// panics.
+func TestPlaceOfAWaiterIsGivenUpByAPanic(t *testing.T) {
+	t.Parallel()
+	for name, panics := range map[string]func(leave func()){
+		"in a load": func(leave func()) {
+			_, _ = (&Session{}).lookUpAll(t.Context(), nil, time.Time{}, leave) // without a Manager it panics
+		},
+		"in a commit": func(leave func()) {
+			_ = (&commit{m: &Manager{Admin: &Admin{&core{cfg: Config{RedisTimeout: time.Second}}}}}).try(t.Context(), leave)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := 0
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("got no panic")
+					}
+				}()
+				panics(func() { left++ })
+			}()
+			if left != 1 {
+				t.Errorf("got the place given up %d times, want once", left)
+			}
+		})
+	}
+}

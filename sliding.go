@@ -125,8 +125,7 @@ func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, 
 	}
 	for leave := func() {}; ; {
 		s.events.take() // of a try that came to nothing
-		found, err = s.lookUpAll(ctx, tokens, now)
-		leave()
+		found, err = s.lookUpAll(ctx, tokens, now, leave)
 		if err == nil || errors.Is(err, errStamp) || errors.Is(err, breaker.ErrClosed) {
 			return found, err
 		}
@@ -139,8 +138,10 @@ func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, 
 	}
 }
 
-// lookUpAll asks Redis for all of tokens, and goes on from the one that wins.
-func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, now time.Time) (found verdicts, err error) {
+// lookUpAll asks Redis for all of tokens, and goes on from the one that wins. It gives up
+// the place among those who waited also if Config.UserStamp panics.
+func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, now time.Time, leave func()) (found verdicts, err error) {
+	defer leave()
 	deadline := time.Now().Add(s.m.cfg.RedisTimeout)
 	bounded := lazyContext{parent: ctx, deadline: deadline}
 	defer bounded.cancel()
