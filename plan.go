@@ -147,12 +147,15 @@ func (c *commit) carryOut(ctx context.Context, build func() (attempt, error)) (*
 			}
 			a = &fresh
 			a.endOrphans(c.orphaned)
+			a.plan.Until = c.until(a)
 		}
 		res, err := c.m.store.Run(ctx, &a.plan)
 		if res.Prepared && len(a.plan.Prepare) > 0 {
 			c.inserted = record.Rev(a.raw)
 		}
 		switch {
+		case errors.Is(err, store.ErrLate):
+			return nil, c.tooLate(ctx, a)
 		case err != nil:
 			if err := c.failed(ctx, a, res, err, try); err != nil {
 				return nil, err
@@ -170,6 +173,30 @@ func (c *commit) carryOut(ctx context.Context, build func() (attempt, error)) (*
 		}
 	}
 }
+
+// until is when it is too late for a: a change that needs a cookie is of no use, and a login
+// harmful, once the request's deadline is over, as nobody answers then who would pass the
+// cookie on (http.TimeoutHandler answers by itself). That a client has gone away is no
+// deadline.
+func (c *commit) until(a *attempt) time.Time {
+	if a.result.id == a.on {
+		return time.Time{}
+	}
+	deadline, _ := c.s.r.Context().Deadline()
+	return deadline
+}
+
+// tooLate gives a up, of which nothing was decided.
+func (c *commit) tooLate(ctx context.Context, a *attempt) error {
+	if c.open == a { // an earlier try may have stored the record
+		c.giveUp(a)
+	}
+	c.withdraw(ctx)
+	return unavailable(errTooLate)
+}
+
+// errTooLate is that a change needed a cookie after the request's deadline.
+var errTooLate = errors.New("the request's deadline is over, and the change needs a cookie")
 
 // endOrphans has a take away, once it is decided, what earlier tries may have left under
 // these ids.

@@ -137,6 +137,9 @@ func (c *commit) commitRotation(ctx context.Context) error {
 			return c.write(ctx)
 		}
 		return nil
+	case errors.Is(err, errTooLate) && !c.rotate && c.any(): // the changes need no cookie
+		c.seen, c.due = seen, false
+		return c.write(ctx)
 	case err != nil:
 		c.seen = seen
 		return err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -19,7 +20,15 @@ type Plan struct {
 	Tidy    []Step
 	// AwaitTidy has Run wait for Tidy also where the parts are round trips apart.
 	AwaitTidy bool
+	// Until is when it is too late for Decide; zero for never. Run looks at the clock right
+	// before it sends that.
+	Until time.Time
 }
+
+// ErrLate is that Plan.Until was over before Decide was sent. Prepare may have been done.
+var ErrLate = errors.New("too late to decide")
+
+func (p *Plan) late() bool { return !p.Until.IsZero() && !time.Now().Before(p.Until) }
 
 // Step is one thing that a Plan does to one key. Run leaves in it what came of it.
 type Step interface {

@@ -165,8 +165,11 @@ type Result struct {
 // Run performs p: in one script where one node has all keys, otherwise each part in a
 // round trip in which the nodes go side by side. No step is sent twice, so that an
 // error of which rediserr says that the script may have been executed leaves the
-// outcome open. The error is an *Error.
+// outcome open. The error is an *Error, or ErrLate.
 func (s *Store) Run(ctx context.Context, p *Plan) (Result, error) {
+	if p.late() {
+		return Result{}, ErrLate
+	}
 	if s.oneScript.Load() {
 		res, err := s.perform(ctx, slices.Concat(p.parts()...))
 		if !errors.Is(err, errApart) {
@@ -191,6 +194,8 @@ func (s *Store) runInWaves(ctx context.Context, p *Plan) (Result, error) {
 		case i == 2 && !p.AwaitTidy:
 			s.Background(ctx, func(ctx context.Context) { _, _ = s.wave(ctx, part) })
 			return res, nil
+		case i == 1 && p.late():
+			return res, ErrLate
 		}
 		done, err := s.wave(ctx, part)
 		if err != nil && i == 2 {
