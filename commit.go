@@ -107,7 +107,7 @@ func (s *Session) begin(add func()) (*commit, error) {
 		waited = nil // none of those had it
 	}
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.m.rotationDue(s.base.rec)
+	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.m.rotationDue(s.base.rec) && !s.late()
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
 	if !p.any() && !due && p.seen == 0 && !adopt {
 		return nil, waited
@@ -138,6 +138,12 @@ func (s *Session) begin(add func()) (*commit, error) {
 	}
 	s.pending, s.saving = changes{}, &saving{done: make(chan struct{})}
 	return c, waited
+}
+
+// late tells whether the request's deadline is over.
+func (s *Session) late() bool {
+	deadline, ok := s.r.Context().Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // waitLocked waits, without the lock, for the commits under way, and returns their
@@ -279,7 +285,7 @@ func (c *commit) try(ctx context.Context, leave func()) error {
 
 // worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.
 func (c *commit) worthWaiting(err error) bool {
-	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled)
+	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled) && !errors.Is(err, errTooLate)
 }
 
 // id is the public id of the session that the commit is about.

@@ -16,10 +16,11 @@ import (
 )
 
 // RequireLogin passes on requests of a user who has logged in, all factors
-// included. Config.Unauthorized answers the others. It belongs inside Handler.
+// included. Config.Unauthorized answers the others. It belongs inside Handler. No cache
+// stores the response, unless the handler sets Cache-Control.
 func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !m.FromContext(r.Context()).LoggedIn() {
+		if !m.guarded(r).LoggedIn() {
 			m.cfg.Unauthorized.ServeHTTP(w, r)
 			return
 		}
@@ -30,14 +31,15 @@ func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 // RequireRecentLogin passes on requests of a user who has logged in within the
 // last max: ask for the password again before what matters (OWASP ASVS 7.5.3).
 // Config.Unauthorized answers the others. It belongs inside Handler, and panics
-// if max is not positive.
+// if max is not positive. No cache stores the response, unless the handler sets
+// Cache-Control.
 func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.Handler {
 	if max <= 0 {
 		panic(fmt.Sprintf("redsession: RequireRecentLogin(%s): want a positive duration", max))
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s := m.FromContext(r.Context())
+			s := m.guarded(r)
 			if !s.LoggedIn() || m.cfg.Now().Sub(s.AuthTime()) > max {
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
@@ -45,6 +47,15 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// guarded returns the session of a page that only some may see.
+func (m *Manager) guarded(r *http.Request) *Session {
+	s := m.FromContext(r.Context())
+	s.lock()
+	defer s.mu.Unlock()
+	s.guarded = true
+	return s
 }
 
 func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {

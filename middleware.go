@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/redsession/redsession/internal/breaker"
 	"github.com/redsession/redsession/internal/clientinfo"
@@ -43,8 +44,8 @@ var (
 	// stored. Status 500.
 	ErrTooLarge = errors.New("session too large")
 	// ErrUnavailable is that Redis, or Config.UserStamp, did not answer in time,
-	// that Redis refused, or that nobody can tell whether a change was stored. Status
-	// 503.
+	// that Redis refused, that nobody can tell whether a change was stored, or that the
+	// request's deadline was over before a change that needs a cookie. Status 503.
 	ErrUnavailable = errors.New("session store unavailable")
 	// ErrHeadersSent is a change that needs a cookie, such as a login, after the
 	// response has begun. It was not made, but for a logout, which ends the
@@ -60,8 +61,9 @@ type Manager struct {
 	streams *watch.Watcher
 	cache   *outage.Cache
 
-	expireTold sometimes // of refusals to prolong
-	down       []string  // what Redis does not do at the moment; outageChanged alone uses it
+	expireTold sometimes   // of refusals to prolong
+	plainHTTP  atomic.Bool // told that browsers drop the cookies
+	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
 
 // New returns a Manager. It reports every mistake in c at once. It asks Redis
@@ -206,8 +208,16 @@ func mustHave(s *Session, ok bool) *Session {
 // lock and no database transaction across it.
 //
 // A middleware that recovers panics belongs outside: Handler commits nothing but
-// a logout when a handler panics, and cuts the connection by http.ErrAbortHandler,
-// which must be passed on, when a change fails after the response has begun.
+// a logout when a handler panics. When a change fails after the response has begun, Handler
+// cuts the connection: it lets further writes fail, and panics with http.ErrAbortHandler.
+//
+// After the deadline of the request's context, as http.TimeoutHandler sets it, a change
+// that needs a cookie is ErrUnavailable, but for a logout.
+//
+// The handler's http.ResponseWriter is an http.Flusher, Hijacker or Pusher if what is
+// below it is. A response with a cookie of ours has Cache-Control: no-store and no other
+// field for caches; one that read the session of a user is private, one behind a guard
+// no-store, unless the handler sets Cache-Control.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m.cfg.Skip != nil && m.cfg.Skip(r) {
@@ -229,9 +239,20 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			m.answer(w, s.r, err)
 			return
 		}
+		defer settleCopy(r, s.r)
 		x.writer.ResponseWriter, x.writer.session = w, s
 		x.writer.serve(next, s.r)
 	})
+}
+
+// settleCopy gives the request that the server knows what its copy with a context owes
+// it: the route, for middlewares outside that name it in logs and metrics, and the removal
+// of uploaded files. It does not show them the form, which may hold passwords.
+func settleCopy(r, inner *http.Request) {
+	r.Pattern = inner.Pattern
+	if inner.MultipartForm != nil && r.MultipartForm == nil {
+		_ = inner.MultipartForm.RemoveAll()
+	}
 }
 
 // answer lets the ErrorHandler answer a request with err.
@@ -246,7 +267,7 @@ func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	e.Reason = refusal(err)
 	m.emit(r.Context(), e)
-	w.Header().Set("Cache-Control", "no-store") // whatever answers: it is of this moment alone
+	neverStore(w.Header()) // whatever answers: it is of this moment alone
 	m.cfg.ErrorHandler(w, r, err)
 }
 

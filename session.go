@@ -49,6 +49,9 @@ type Session struct {
 	degraded bool // base comes from this process's memory
 	cookie   cookieAction
 	vary     [1]string       // the field of the response, allocated with the session
+	cache    [1]string       // likewise
+	cookies  []string        // ours, as they stand in the response's headers
+	guarded  bool            // a guard asked for a login
 	owed     bool            // cookie is due even if the handler's response is dropped
 	stream   context.Context // of Context, once it was asked for
 	retired  []*Legacy       // whose cookies the client is to forget

@@ -3,14 +3,15 @@ package redsession
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"math"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
-
-	"github.com/redsession/redsession/internal/clientinfo"
-	"github.com/redsession/redsession/internal/sessioncookie"
+	"runtime/debug"
+	"strconv"
+	"time"
 )
 
 // responseWriter commits the session before the first byte of the response
@@ -21,9 +22,11 @@ type responseWriter struct {
 	request  *http.Request
 	outside  http.Header // what the headers were before the handler
 	begun    bool
+	unsent   bool // the handler has returned and nothing has left: a framework may yet answer by this writer
 	hijacked bool
-	err      error       // why the handler's response was dropped
-	lost     http.Header // what the handler sets then
+	held     *heldResponse // what is written while a panic runs
+	err      error         // why the handler's response was dropped
+	lost     http.Header   // what the handler sets then
 }
 
 // Header returns the headers of the response, and of none once that was dropped:
@@ -46,14 +49,18 @@ func (w *responseWriter) serve(next http.Handler, r *http.Request) {
 	}
 	returned := false
 	defer func() {
-		if !returned {
-			w.abandon()
+		if returned {
+			return
+		}
+		if w.abandon(); w.err != nil {
+			w.swallow(recover())
 		}
 	}()
-	next.ServeHTTP(w, r)
+	next.ServeHTTP(w.claiming(), r)
 	returned = true
+	w.release()
 	if !w.begun {
-		_ = w.begin() // answered there
+		w.unsent = w.begin() == nil // else it is answered
 		return
 	}
 	if w.err != nil {
@@ -65,13 +72,20 @@ func (w *responseWriter) serve(next http.Handler, r *http.Request) {
 }
 
 // begin commits and completes the headers. If the commit fails, the handler's
-// response is dropped whole and the ErrorHandler answers.
+// response is dropped whole and the ErrorHandler answers. After the handler has returned
+// without a byte, what writes first is its framework, whose own changes are committed too.
 func (w *responseWriter) begin() error {
-	if w.begun {
+	s := w.session
+	switch {
+	case w.unsent:
+		w.unsent = false
+		if !s.reopen() {
+			return nil
+		}
+	case w.begun:
 		return w.err
 	}
 	w.begun = true
-	s := w.session
 	if w.err = s.commit(w.request.Context(), nil, nil); w.err == nil {
 		w.err = s.complete(w.Header())
 	}
@@ -81,109 +95,86 @@ func (w *responseWriter) begin() error {
 	s.mu.Lock()
 	s.sent = true // the answer is not the handler's any more
 	s.mu.Unlock()
-	h := w.ResponseWriter.Header()
-	clear(h)
-	for k, v := range w.outside {
-		h[k] = v
-	}
-	if owed := s.sendCommittedCookie(h); owed != nil {
+	if owed := s.sendCommittedCookie(w.restoreHeaders()); owed != nil {
 		w.err = errors.Join(w.err, owed)
 	}
 	s.m.answer(w.ResponseWriter, w.request, w.err)
 	return w.err
 }
 
-// complete puts what the session means for the response into its headers. From
-// then on a change that needs a cookie is ErrHeadersSent.
-func (s *Session) complete(h http.Header) error {
+// restoreHeaders drops what the handler has made of the headers.
+func (w *responseWriter) restoreHeaders() http.Header {
+	h := w.ResponseWriter.Header()
+	clear(h)
+	maps.Copy(h, w.outside)
+	return h
+}
+
+// reopen lets a commit set a cookie again, as the headers have not left, and tells whether
+// there is something to commit.
+func (s *Session) reopen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.waitLocked() // for a goroutine of the handler's, which gets the error; its cookie goes along
-	s.sent = true
-	if s.looked || s.cookie != cookieKeep || len(s.retired) > 0 {
-		s.addVary(h, "Cookie")
-		if s.m.cfg.Header != "" {
-			s.addVary(h, s.m.cfg.Header)
-		}
-	}
-	return s.cookieLocked(h)
-}
-
-// sendCommittedCookie sends what an earlier commit of this request has already made true,
-// though the handler's response is dropped: a login saved must not be lost.
-func (s *Session) sendCommittedCookie(h http.Header) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.owed {
-		return nil
-	}
-	return s.cookieLocked(h)
-}
-
-func (s *Session) cookieLocked(h http.Header) error {
-	for _, l := range s.retired {
-		if l.Cookie != s.m.cfg.Cookie.Name || s.cookie == cookieKeep {
-			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP).String())
-		}
-	}
-	switch {
-	case s.cookie == cookieSet && s.base != nil:
-		rec := s.base.rec
-		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
-		if err := s.m.cookies.Send(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
-			return err
-		}
-	case s.cookie == cookieEnding && s.base != nil:
-		rec := s.base.rec
-		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
-		if _, err := s.m.cookies.SendEnding(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
-			return err
-		}
-	case s.cookie == cookieExpire:
-		s.m.cookies.Expire(h, &s.came)
-	case len(s.retired) == 0:
-		return nil
-	}
-	// RFC 9111: a shared cache must not hand this cookie to anybody else.
-	h.Set("Cache-Control", "no-store")
-	return nil
-}
-
-func (s *Session) addVary(h http.Header, name string) {
-	if _, ok := h["Vary"]; !ok {
-		s.vary[0] = name
-		h["Vary"] = s.vary[:1:1]
-		return
-	}
-	for _, v := range h.Values("Vary") {
-		if slices.ContainsFunc(strings.Split(v, ","), func(f string) bool {
-			f = strings.TrimSpace(f)
-			return f == "*" || strings.EqualFold(f, name)
-		}) {
-			return
-		}
-	}
-	h.Add("Vary", name)
+	changed := s.pending.any()
+	s.sent = s.sent && !changed
+	return changed
 }
 
 // failLate tells of changes that could not be kept once the response had begun.
 // The ErrorHandler hears of it, and the connection is cut: the client must not
-// take what it got for a success.
+// take what it got for a success. A middleware may swallow the panic that cuts it, so that
+// whatever would be written from now on is made to fail first. Where there is no
+// connection, as in a test with a recorder, the ErrorHandler alone hears of it.
 func (w *responseWriter) failLate(err error) {
 	if !errors.Is(err, ErrHeadersSent) {
 		err = errors.Join(err, ErrHeadersSent)
 	}
 	w.session.m.answer(&discardWriter{header: http.Header{}}, w.request, err)
+	if w.hijacked {
+		return
+	}
 	_, served := w.request.Context().Value(http.ServerContextKey).(*http.Server)
-	if served && !w.hijacked {
+	cut := breakConnection(w.ResponseWriter)
+	if !cut && served { // a middleware that keeps the response back: announce more than it has
+		w.ResponseWriter.Header().Set("Content-Length", strconv.Itoa(math.MaxInt))
+	}
+	if cut || served {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// breakConnection makes the end of the response fail, and with it the response: over
+// HTTP/1.1 the connection, over HTTP/2 and HTTP/3 the stream.
+func breakConnection(w http.ResponseWriter) bool {
+	rc := http.NewResponseController(w)
+	if rc.SetWriteDeadline(time.Unix(1, 0)) == nil {
+		return true
+	}
+	conn, _, err := rc.Hijack()
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
+}
+
+// swallow ends a panic p of a handler whose response was dropped, as when a framework
+// panics because Write failed: the ErrorHandler's answer must arrive. What p says of
+// anything else goes to the log.
+func (w *responseWriter) swallow(p any) {
+	if err, ok := p.(error); p == nil || ok && (errors.Is(err, http.ErrAbortHandler) || errors.Is(err, w.err)) {
+		return
+	}
+	w.session.m.cfg.Logger.Error("a handler panicked after its session could not be committed",
+		"panic", fmt.Sprint(p), "method", w.request.Method, "path", w.request.URL.Path, "stack", string(debug.Stack()))
 }
 
 // abandon is for a handler that panicked: nothing more is committed but a
 // logout, which its user wants in any case.
 func (w *responseWriter) abandon() {
 	s := w.session
+	if w.held != nil { // its headers went with it, such as those of a compressor
+		w.restoreHeaders()
+	}
 	s.mu.Lock()
 	logout := s.pending.logout
 	s.pending = changes{logout: logout, fresh: logout, user: s.pending.user}
@@ -191,7 +182,8 @@ func (w *responseWriter) abandon() {
 	s.keepID = true
 	s.mu.Unlock()
 	if err := s.commit(w.request.Context(), nil, nil); err != nil && !errors.Is(err, ErrHeadersSent) {
-		s.m.emit(w.request.Context(), Event{Kind: EventFailed, Err: err, RemoteAddr: clientinfo.RemoteAddr(s.r, s.m.cfg.TrustedHops)})
+		s.note(Event{Kind: EventFailed, Err: err})
+		s.tell()
 		return
 	}
 	if !w.begun { // a middleware around us may yet answer
@@ -207,6 +199,10 @@ func (d *discardWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discardWriter) WriteHeader(int)             {}
 
 func (w *responseWriter) WriteHeader(code int) {
+	if w.holding() {
+		w.held.WriteHeader(code)
+		return
+	}
 	if informational := code >= 100 && code < 200 && code != http.StatusSwitchingProtocols; informational {
 		if !w.begun {
 			w.ResponseWriter.WriteHeader(code)
@@ -219,6 +215,9 @@ func (w *responseWriter) WriteHeader(code int) {
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.holding() {
+		return w.held.Write(p)
+	}
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
@@ -226,6 +225,9 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 }
 
 func (w *responseWriter) WriteString(text string) (int, error) {
+	if w.holding() {
+		return w.held.Write([]byte(text))
+	}
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
@@ -234,28 +236,35 @@ func (w *responseWriter) WriteString(text string) (int, error) {
 
 // ReadFrom keeps sendfile working where the server has it.
 func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.holding() {
+		return io.Copy(w.held, src)
+	}
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
 	return io.Copy(w.ResponseWriter, src)
 }
 
-func (w *responseWriter) Flush() { _ = w.FlushError() }
-
+// FlushError is what an http.ResponseController calls, also where there is no Flush.
 func (w *responseWriter) FlushError() error {
+	if !flushes(w.ResponseWriter) {
+		return http.ErrNotSupported
+	}
+	if w.holding() {
+		return nil
+	}
 	if err := w.begin(); err != nil {
 		return err
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack commits first. What the handler then writes by itself has no cookie of
+// hijack commits first. What the handler then writes by itself has no cookie of
 // ours, so it is no time for a timed rotation; a handler that logs in should take
-// Set-Cookie from the headers. Where there is nothing to take over, as with HTTP/2,
-// the response has not begun: the handler may go on as if it had not asked.
-func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if w.err == nil && !canHijack(w.ResponseWriter) {
-		return nil, nil, http.ErrNotSupported
+// Set-Cookie from the headers.
+func (w *responseWriter) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.holding() {
+		return nil, nil, errHeld
 	}
 	w.session.mu.Lock()
 	w.session.keepID = true
@@ -266,20 +275,6 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	w.hijacked = err == nil
 	return conn, rw, err
-}
-
-// canHijack tells whether http.ResponseController would find a Hijack.
-func canHijack(w http.ResponseWriter) bool {
-	for {
-		switch t := w.(type) {
-		case http.Hijacker:
-			return true
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = t.Unwrap()
-		default:
-			return false
-		}
-	}
 }
 
 // Unwrap is for http.ResponseController, which finds the deadlines there.

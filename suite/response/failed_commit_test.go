@@ -147,6 +147,9 @@ func writeEveryWay(w http.ResponseWriter) (errs []error) {
 	}
 	w.WriteHeader(200)
 	w.Header().Set("X-Late", "1")
+	if errors.Is(err, errors.ErrUnsupported) { // HTTP/2 has no connection to take over
+		return errs
+	}
 	return append(errs, err)
 }
 

@@ -109,7 +109,7 @@ func TestResponseOfATimedOutHandler(t *testing.T) {
 		wrap func(*redsession.Manager, http.Handler) http.Handler
 		want error // of a Save that needs a cookie
 	}{
-		{"outside", func(m *redsession.Manager, h http.Handler) http.Handler { return timeout(m.Handler(h)) }, nil},
+		{"outside", func(m *redsession.Manager, h http.Handler) http.Handler { return timeout(m.Handler(h)) }, redsession.ErrUnavailable},
 		{"inside", func(m *redsession.Manager, h http.Handler) http.Handler { return m.Handler(timeout(h)) }, redsession.ErrHeadersSent},
 	} {
 		t.Run(row.name, func(t *testing.T) {

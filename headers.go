@@ -1,0 +1,178 @@
+package redsession
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/redsession/redsession/internal/sessioncookie"
+)
+
+// complete puts what the session means for the response into its headers. From
+// then on a change that needs a cookie is ErrHeadersSent.
+func (s *Session) complete(h http.Header) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.waitLocked() // for a goroutine of the handler's, which gets the error; its cookie goes along
+	s.sent = true
+	if s.looked || s.cookie != cookieKeep || len(s.retired) > 0 {
+		s.addVary(h, "Cookie")
+		if s.m.cfg.Header != "" {
+			s.addVary(h, s.m.cfg.Header)
+		}
+		s.restrictCaching(h)
+	}
+	return s.cookieLocked(h)
+}
+
+// restrictCaching keeps a page of somebody who has logged in from caches that others
+// use, and a guarded page from all, unless the handler has said what caches may do.
+func (s *Session) restrictCaching(h http.Header) {
+	if _, said := h["Cache-Control"]; said {
+		return
+	}
+	switch {
+	case s.guarded:
+		s.cache[0] = "no-store"
+	case s.head.User != "" || s.base != nil && s.base.rec.User != "":
+		s.cache[0] = "private"
+	default:
+		return
+	}
+	h["Cache-Control"] = s.cache[:1:1]
+}
+
+// neverStore keeps every cache from storing a response. Fields for some caches alone
+// (RFC 9213, and what came before it) would win over Cache-Control.
+func neverStore(h http.Header) {
+	for name := range h {
+		switch lower := strings.ToLower(name); {
+		case strings.HasSuffix(lower, "cache-control"), lower == "surrogate-control", lower == "edge-control", lower == "x-accel-expires", lower == "expires":
+			delete(h, name)
+		}
+	}
+	h.Set("Cache-Control", "no-store")
+}
+
+// sendCommittedCookie sends what an earlier commit of this request has already made true,
+// though the handler's response is dropped: a login saved must not be lost.
+func (s *Session) sendCommittedCookie(h http.Header) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.owed {
+		return nil
+	}
+	return s.cookieLocked(h)
+}
+
+// cookieLocked puts what the response does to the client's cookies into h, in the place
+// of what it put there before.
+func (s *Session) cookieLocked(h http.Header) error {
+	if len(s.cookies) > 0 {
+		h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], func(c string) bool { return slices.Contains(s.cookies, c) })
+	}
+	others := len(h["Set-Cookie"])
+	for _, l := range s.retired {
+		if l.Cookie != s.m.cfg.Cookie.Name || s.cookie == cookieKeep {
+			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP).String())
+		}
+	}
+	switch {
+	case s.cookie == cookieSet && s.base != nil:
+		rec := s.base.rec
+		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
+		if err := s.m.cookies.Send(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
+			return err
+		}
+		s.warnOfPlainHTTP()
+	case s.cookie == cookieEnding && s.base != nil:
+		rec := s.base.rec
+		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
+		if _, err := s.m.cookies.SendEnding(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
+			return err
+		}
+	case s.cookie == cookieExpire:
+		s.m.cookies.Expire(h, &s.came)
+	case len(s.retired) == 0:
+		return nil
+	}
+	s.cookies = slices.Clone(h["Set-Cookie"][others:])
+	neverStore(h)
+	return nil
+}
+
+func (s *Session) addVary(h http.Header, name string) {
+	if _, ok := h["Vary"]; !ok {
+		s.vary[0] = name
+		h["Vary"] = s.vary[:1:1]
+		return
+	}
+	for _, v := range h.Values("Vary") {
+		if slices.ContainsFunc(strings.Split(v, ","), func(f string) bool {
+			f = strings.TrimSpace(f)
+			return f == "*" || strings.EqualFold(f, name)
+		}) {
+			return
+		}
+	}
+	h.Add("Vary", name)
+}
+
+// warnOfPlainHTTP says once, in the log, that browsers will not keep the cookies of this
+// site: they take a Secure cookie over HTTPS alone, but for names of their own machine.
+func (s *Session) warnOfPlainHTTP() {
+	if s.m.cfg.Cookie.InsecurePlainHTTP || s.came.Cookie || s.came.Header || !overPlainHTTP(s.r) || !s.m.plainHTTP.CompareAndSwap(false, true) {
+		return
+	}
+	s.m.cfg.Logger.Warn("session cookies are sent over plain HTTP, and browsers drop them since they are Secure: serve HTTPS, "+
+		"have the proxy that ends TLS set X-Forwarded-Proto, or, for development alone, set Cookie.InsecurePlainHTTP", "host", s.r.Host)
+}
+
+// overPlainHTTP tells whether r seems to have come over plain HTTP all the way, to a name
+// that browsers do not trust without TLS.
+func overPlainHTTP(r *http.Request) bool {
+	if r.TLS != nil || ownMachine(r.Host) {
+		return false
+	}
+	for name, values := range r.Header {
+		for _, v := range values {
+			switch v = strings.ToLower(v); {
+			case strings.HasPrefix(name, "Sec-Fetch-"): // sent over HTTPS alone
+				return false
+			case name == "X-Forwarded-Proto", name == "X-Forwarded-Scheme", name == "X-Forwarded-Protocol", name == "X-Url-Scheme":
+				if first, _, _ := strings.Cut(v, ","); strings.TrimSpace(first) == "https" {
+					return false
+				}
+			case name == "X-Forwarded-Ssl", name == "Front-End-Https":
+				if v == "on" {
+					return false
+				}
+			case name == "Forwarded":
+				if strings.Contains(v, "proto=https") || strings.Contains(v, `proto="https"`) {
+					return false
+				}
+			case name == "Origin", name == "Referer":
+				if u, err := url.Parse(v); err == nil && u.Scheme == "https" && u.Host == strings.ToLower(r.Host) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// ownMachine tells whether host, with or without a port, names the browser's own machine.
+func ownMachine(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
