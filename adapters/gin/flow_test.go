@@ -2,10 +2,13 @@ package ginsession_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -322,5 +325,42 @@ func TestHijackingCommitsFirst(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestAnUploadLeavesNoFile counts what forms leave in the temporary folder: the server
+// removes the files of the request that it knows, and handlers have a copy.
+func TestAnUploadLeavesNoFile(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("TMPDIR", folder)
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "large.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part.Write(make([]byte, 2<<20))
+	form.Close()
+	for _, o := range orders {
+		e := engine(o.use(redsessiontest.New(t).Manager)...)
+		e.MaxMultipartMemory = 1 << 10
+		written := false
+		e.POST("/", func(c *gin.Context) {
+			if _, err := c.FormFile("file"); err != nil {
+				t.Error(err)
+			}
+			found, _ := os.ReadDir(folder)
+			written = len(found) > 0
+		})
+		srv := serve(t, e, false)
+		res, err := http.Post(srv.URL, form.FormDataContentType(), bytes.NewReader(body.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		srv.Close() // waits for the request
+		if left, _ := os.ReadDir(folder); len(left) > 0 || !written {
+			t.Errorf("%s: got %d files left, written %v, want none of one that was written", o.name, len(left), written)
+		}
 	}
 }

@@ -64,10 +64,9 @@ func Middleware(m *redsession.Manager) gin.HandlerFunc {
 			w.again(c)
 			return
 		}
-		x := &exchange{c: c, outer: c.Writer, request: c.Request, key: writerKey{m}}
+		x := &exchange{c: c, outer: outerWriter{ResponseWriter: c.Writer}, request: c.Request, key: writerKey{m}}
 		defer x.leave()
-		m.Handler(x).ServeHTTP(c.Writer, c.Request)
-		x.done = true
+		m.Handler(x).ServeHTTP(&x.outer, c.Request)
 		if !x.passed {
 			c.Abort()
 		}
@@ -80,34 +79,30 @@ type writerKey struct{ m *redsession.Manager }
 // exchange is a request on its way through Middleware.
 type exchange struct {
 	c       *gin.Context
-	outer   gin.ResponseWriter
+	outer   outerWriter
 	request *http.Request
 	key     writerKey
 	passed  bool // the handlers were called
-	back    bool // and have returned
-	done    bool // and redsession has, too
 }
 
 // ServeHTTP calls the handlers that are inside.
 func (x *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.passed = true
-	if _, skipped := w.(gin.ResponseWriter); !skipped {
-		mine := &writer{ResponseWriter: x.outer, session: w}
+	if w != http.ResponseWriter(&x.outer) { // otherwise Config.Skip skipped the request
+		mine := &writer{ResponseWriter: x.outer.ResponseWriter, session: w, outer: &x.outer}
 		x.c.Writer = mine
 		x.c.Request = r.WithContext(context.WithValue(r.Context(), x.key, mine))
 	}
 	x.c.Next()
-	x.back = true
 }
 
 // leave gives handlers outside what they had. A change that they made to the
-// session would never be committed.
+// session would never be committed. Uploaded files of our copy of the request are removed, as
+// the server knows of its own request alone.
 func (x *exchange) leave() {
-	x.c.Writer, x.c.Request = x.outer, x.request
-	if x.back && !x.done && x.outer.Written() {
-		// redsession panics with http.ErrAbortHandler for a change that could not be
-		// kept after the response had begun. gin.Recovery takes that for a client gone
-		// and would let the response end well, so the connection is made to fail.
-		_ = http.NewResponseController(x.outer).SetWriteDeadline(time.Unix(1, 0))
+	inner := x.c.Request
+	x.c.Writer, x.c.Request = x.outer.ResponseWriter, x.request
+	if inner.MultipartForm != nil && x.request.MultipartForm == nil {
+		_ = inner.MultipartForm.RemoveAll()
 	}
 }

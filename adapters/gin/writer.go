@@ -15,8 +15,23 @@ import (
 // passes them on to gin's.
 type writer struct {
 	gin.ResponseWriter
-	session http.ResponseWriter // writes to the embedded one
+	session http.ResponseWriter // writes to outer
+	outer   *outerWriter        // writes to the embedded one
 }
+
+// outerWriter is gin's own writer as redsession sees it.
+type outerWriter struct {
+	gin.ResponseWriter
+	begun bool // redsession has committed, and passed a status on
+}
+
+func (w *outerWriter) WriteHeader(code int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap is for http.ResponseController, which finds the deadlines there.
+func (w *outerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *writer) Header() http.Header { return w.session.Header() }
 
@@ -25,10 +40,13 @@ func (w *writer) Write(p []byte) (int, error) { return w.session.Write(p) }
 func (w *writer) WriteString(s string) (int, error) { return io.WriteString(w.session, s) }
 
 // WriteHeaderNow sends the status that WriteHeader, which is gin's, has kept; or
-// the one of Config.ErrorHandler, if the commit fails.
+// the one of Config.ErrorHandler, if the commit fails. While a handler panics redsession
+// holds the status back, and gin sends it when all handlers are done.
 func (w *writer) WriteHeaderNow() {
-	if !w.Written() {
-		w.session.WriteHeader(w.Status())
+	if w.Written() {
+		return
+	}
+	if w.session.WriteHeader(w.Status()); w.outer.begun {
 		w.ResponseWriter.WriteHeaderNow()
 	}
 }
