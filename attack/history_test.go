@@ -92,6 +92,7 @@ type play struct {
 	ops     []porcupine.Operation
 	issued  []string          // every cookie that was ever set
 	logins  map[string]origin // by the id of such a cookie
+	over    map[string]int64  // by when a login has ended for certain
 	faults  []string
 	stormy  bool
 	owed    []owing // logouts that were not made at once

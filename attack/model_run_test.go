@@ -3,8 +3,10 @@ package attack_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +21,10 @@ import (
 	"github.com/redsession/redsession/internal/redistest"
 )
 
-const patience = 20 * time.Second
+const (
+	patience  = 20 * time.Second
+	searchFor = 10 * time.Second // a history that takes longer tells nothing
+)
 
 // newTheatre starts a Redis that a crash does not empty, and two servers, the first behind a proxy.
 func newTheatre(t *testing.T) *theatre {
@@ -46,10 +51,10 @@ func newTheatre(t *testing.T) *theatre {
 // pauses, and asks whether the sequential model explains all of it. -rapid.checks=N or RAPID_CHECKS=N plays N histories.
 func TestRandomHistories(t *testing.T) {
 	th := newTheatre(t)
-	var histories, steps, stormy, searching atomic.Int64
+	var histories, steps, stormy, searching, undecided atomic.Int64
 	rapid.Check(t, func(rt *rapid.T) {
 		rounds := drawRounds(rt)
-		p := &play{theatre: th, rt: rt, began: time.Now(), logins: map[string]origin{}}
+		p := &play{theatre: th, rt: rt, began: time.Now(), logins: map[string]origin{}, over: map[string]int64{}}
 		th.empty(rt, rounds)
 		for n, r := range rounds {
 			p.round(n, r)
@@ -71,12 +76,15 @@ func TestRandomHistories(t *testing.T) {
 		defer func() {
 			searching.Add(int64(time.Since(checking)))
 		}()
-		if got := porcupine.CheckOperationsTimeout(sessions, p.telling(), 20*time.Second); got != porcupine.Ok {
-			rt.Errorf("got a history that the model finds %s, want one that it explains:\n%s", got, p)
+		switch porcupine.CheckOperationsTimeout(sessions, p.telling(), searchFor) {
+		case porcupine.Illegal:
+			rt.Errorf("got a history that no order explains:\n%s", p)
+		case porcupine.Unknown:
+			undecided.Add(1)
 		}
 	})
-	t.Logf("%d histories of %d steps, %d of them with storms; the search for an order took %s",
-		histories.Load(), steps.Load(), stormy.Load(), time.Duration(searching.Load()))
+	t.Logf("%d histories of %d steps, %d of them with storms, %d undecided; the search for an order took %s",
+		histories.Load(), steps.Load(), stormy.Load(), undecided.Load(), time.Duration(searching.Load()))
 }
 
 // empty makes Redis forget the history before. It writes each change to the disk at once only if it is going to be
@@ -126,11 +134,15 @@ func besides(ops []porcupine.Operation) []porcupine.Operation {
 	return ops
 }
 
+// String tells the history in microseconds, as briefly as can be: logs are cut.
 func (p *play) String() string {
 	var b strings.Builder
 	for _, op := range p.ops {
-		b.WriteString(time.Duration(op.Call).String() + " … " + time.Duration(op.Return).String() + " ")
-		b.WriteString(sessions.DescribeOperation(op.Input, op.Output) + "\n")
+		until := "…"
+		if op.Return != math.MaxInt64 {
+			until = strconv.FormatInt(op.Return/1000, 10)
+		}
+		fmt.Fprintf(&b, "%d-%s %s\n", op.Call/1000, until, sessions.DescribeOperation(op.Input, op.Output))
 	}
 	return b.String()
 }
@@ -326,9 +338,15 @@ func (p *play) closeRound(n int, began int64) {
 				continue
 			}
 			done[from.login] = true
+			if at, over := p.over[from.login]; over && at < e.call {
+				continue // it has ended before, and the search is the shorter for it
+			}
 			ret := e.ret
 			if from.round == n {
 				ret = math.MaxInt64
+			}
+			if ret != math.MaxInt64 {
+				p.over[from.login] = ret
 			}
 			p.ops = append(p.ops, operationOf(0, event{what: "end", login: from.login, now: now}, nil, e.call, ret))
 		}

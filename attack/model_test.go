@@ -68,9 +68,43 @@ var sessions = porcupine.Model{
 	},
 	Equal: func(a, b any) bool { return a.(*world).text == b.(*world).text },
 	DescribeOperation: func(input, output any) string {
-		return fmt.Sprintf("%+v %+v", input, output)
+		out, known := output.(*outcomeOf)
+		if in := input.(event); known && out != nil {
+			return in.String() + " → " + out.String()
+		}
+		return input.(event).String() + " → ?"
 	},
 }
+
+// String leaves out what is zero, and shows the first four characters of ids.
+func (e event) String() string {
+	s := fmt.Sprintf("%d %s %s", e.round, e.what, e.kind)
+	for _, a := range [...]struct{ name, value string }{{"cookie", short(e.cookie)}, {"served", short(e.served)}, {"login", short(e.login)}, {"by", e.user}, {"", e.tag}} {
+		if a.value != "" {
+			s += " " + a.name + " " + a.value
+		}
+	}
+	if e.entering() || e.what == "mark" {
+		s += fmt.Sprintf(" loaded %d-%d left %d-%d", e.loaded.from%1e6, e.loaded.to%1e6, e.left.from%1e6, e.left.to%1e6)
+	}
+	if e.beside != 0 {
+		s += fmt.Sprintf(" beside %d", e.beside)
+	}
+	return s + fmt.Sprintf(" at %d", e.now%1e6)
+}
+
+func (o *outcomeOf) String() string {
+	s := fmt.Sprintf("%d %q", o.status, o.view)
+	if o.issued != "" {
+		s += " issued " + short(o.issued)
+	}
+	if o.evicted != 0 {
+		s += fmt.Sprintf(" evicted %d", o.evicted)
+	}
+	return s
+}
+
+func short(id string) string { return id[:min(4, len(id))] }
 
 // load returns what becomes of w when a request with e.cookie sees out, nil if it could not have.
 func (w *world) load(e event, out *outcomeOf) *world {
