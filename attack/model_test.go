@@ -179,6 +179,12 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 		if out.issued != "" || !w.gone(e, n, live) {
 			return nil
 		}
+		if e.storm && e.kind == "login" && live && n.user != "" && n.user != e.user {
+			// Its first try may have ended the other user's session, and its reply been lost: then the
+			// user was revoked, and with that the login that nobody was told of.
+			n.doubtful = true
+			return w.with(map[string]node{at: n})
+		}
 		return w
 	case e.kind == "logout":
 		if live {
