@@ -59,6 +59,15 @@ var (
 // not nil.
 func (s *Session) commit(ctx, waits context.Context, add func()) error {
 	err := s.settle(ctx, waits, add)
+	if reason := refusal(err); reason != "" && waits != nil { // the operator hears of it, whatever the handler answers
+		s.mu.Lock()
+		e := Event{Kind: EventFailed, UserID: s.head.User, Reason: reason, Err: err}
+		if s.base != nil {
+			e.ID = s.base.id
+		}
+		s.mu.Unlock()
+		s.note(e)
+	}
 	s.tell()
 	return err
 }

@@ -62,6 +62,7 @@ type Manager struct {
 	cache   *outage.Cache
 
 	expireTold sometimes   // of refusals to prolong
+	readTold   sometimes   // of refusals to read
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }

@@ -168,6 +168,18 @@ func (s *sometimes) tell(now time.Time, fn func()) {
 	}
 }
 
+// tellRefusedRead tells, once a minute, of a refusal to read that stays, though a session was
+// served from memory: that ends with Config.OutageMaxStale.
+func (s *Session) tellRefusedRead(err error) {
+	reason := refusal(err)
+	if reason == "" || store.MeaningOf(err).Recovery != rediserr.Stays {
+		return
+	}
+	s.m.readTold.tell(s.m.cfg.Now(), func() {
+		s.note(Event{Kind: EventFailed, Reason: reason, Err: fmt.Errorf("redsession: loading session: %w", err)})
+	})
+}
+
 // recall goes on from what this process remembers of a session of tokens, as Redis is
 // away. It tells whether that is known.
 func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known bool, found verdicts, err error) {

@@ -130,6 +130,7 @@ func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, 
 			return found, err
 		}
 		if known, v, stampErr := s.recall(tokens, now); known || stampErr != nil {
+			s.tellRefusedRead(err)
 			return v, stampErr
 		}
 		if leave, err = s.m.await(ctx, err, tokens[0].SID.ID(), &s.budget); err != nil {
@@ -252,12 +253,14 @@ func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, 
 // new one.
 func (s *Session) expireRefused(ctx context.Context, n *named, refused error, now time.Time) {
 	m := s.m
+	again := refused
 	if store.MeaningOf(refused).Recovery == rediserr.PassesAroundFailover {
-		if refused = m.store.Expire(ctx, n.at.id, n.ttl(now)); refused == nil {
-			return
-		}
+		again = m.store.Expire(ctx, n.at.id, n.ttl(now))
 	}
-	m.count.expireFailed.Add(1)
+	if again != nil {
+		refused = again
+		m.count.expireFailed.Add(1)
+	}
 	m.expireTold.tell(m.cfg.Now(), func() {
 		s.note(Event{Kind: EventFailed, Reason: cmp.Or(refusal(refused), refused.Error()), Err: fmt.Errorf("redsession: prolonging session: %w", refused)})
 	})

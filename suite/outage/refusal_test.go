@@ -3,6 +3,7 @@ package outage_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,7 +179,71 @@ func TestOutageIsNoReadThatIsRefusedForGood(t *testing.T) {
 			if got := stage.Outcome(o.Here.Do("set:a:1")); got != "200 alice a=1" {
 				t.Errorf("got %q afterwards, want 200 alice a=1", got)
 			}
+			told := 0
+			for _, e := range o.Events.Of(redsession.EventFailed) {
+				if strings.Contains(e.Reason, reply) && e.Path == "/" {
+					told++
+				}
+			}
+			if told != 2 { // of the known session's, once a minute, and of the other's
+				t.Errorf("got it told %d times with Redis's words, want 2: %v", told, o.Events.All())
+			}
 		})
+	}
+}
+
+// TestOutageSaveThatIsRefusedIsTold has the handler answer by itself: the operator hears of
+// the refusal all the same, once.
+func TestOutageSaveThatIsRefusedIsTold(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []string{
+		"NOPERM this user has no permissions to run the 'evalsha' command",
+		"OOM command not allowed when used memory > 'maxmemory'.",
+		"ERR command 'evalsha' is not allowed",
+		"ERR max daily request limit exceeded. Limit: 10000",
+	} {
+		for name, save := range map[string]func(*redsession.Manager, *http.Request, *redsession.Session) error{
+			"Save": func(_ *redsession.Manager, r *http.Request, s *redsession.Session) error {
+				stage.Number.Set(s, 1)
+				return s.Save(r.Context())
+			},
+			"Take": func(_ *redsession.Manager, r *http.Request, s *redsession.Session) error {
+				_, _, err := stage.Number.Take(r.Context(), s)
+				return err
+			},
+			"RevokeOthers, which saves first": func(m *redsession.Manager, r *http.Request, s *redsession.Session) error {
+				stage.Number.Set(s, 1)
+				_, err := m.RevokeOthers(r.Context(), s)
+				return err
+			},
+		} {
+			t.Run(name+", "+reply, func(t *testing.T) {
+				t.Parallel()
+				e := stage.NewMini(t)
+				m, p := e.Behind(t, patient)
+				b := stage.NewBrowser(t, stage.Serve(t, m, stage.Handlers{
+					"/login": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) {
+						s.Login("alice")
+						stage.Number.Set(s, 1)
+					},
+					"/save": func(w http.ResponseWriter, r *http.Request, s *redsession.Session) {
+						if err := save(m, r, s); !errors.Is(err, redsession.ErrUnavailable) {
+							t.Errorf("got %v, want ErrUnavailable", err)
+						}
+						w.WriteHeader(http.StatusTeapot)
+					},
+				}))
+				b.Get("/login")
+				p.Reply(refusing(reply, stage.IsScript))
+				if a := b.Get("/save?x=1"); a.StatusCode != http.StatusTeapot {
+					t.Errorf("got status %d, want the handler's", a.StatusCode)
+				}
+				failed := e.Events.Of(redsession.EventFailed)
+				if len(failed) != 1 || !strings.Contains(failed[0].Reason, reply) || failed[0].UserID != "alice" || failed[0].Path != "/save" {
+					t.Errorf("got the failures %v, want one with Redis's words, the user and the path", failed)
+				}
+			})
+		}
 	}
 }
 
