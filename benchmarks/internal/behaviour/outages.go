@@ -143,6 +143,31 @@ func redisRefusesWrites(st *stage) verdict {
 	return verdict{v.seen + ", reads go on", v.right}
 }
 
+// logoutRefused has Redis refuse every write, the deleting of a key among them, as it does while it has too few
+// replicas. What was answered with an error may be as it was, and what was answered as done must be done.
+func logoutRefused(st *stage) verdict {
+	b := known(st)
+	before := *b
+	ctx := context.Background()
+	if err := st.admin.ConfigSet(ctx, "min-replicas-to-write", "1").Err(); err != nil {
+		return verdict{err.Error(), false}
+	}
+	a := b.do("logout")
+	if err := st.admin.ConfigSet(ctx, "min-replicas-to-write", "0").Err(); err != nil {
+		return verdict{err.Error(), false}
+	}
+	back := before.fork().do("")
+	switch {
+	case a.status != http.StatusOK && strings.Contains(a.page, "user="):
+		return verdict{refusal(a) + ", the page behind it", false}
+	case a.status != http.StatusOK:
+		return verdict{refusal(a), a.took <= st.soon}
+	case back.has("user=alice"):
+		return verdict{"200 " + after(a.took) + ", still logged in", false}
+	}
+	return verdict{"logged out " + after(a.took), a.took <= st.soon}
+}
+
 // serverDies has a server answer a change while Redis is away, and then never reach Redis again. Whoever comes next is
 // served by another one.
 func serverDies(st *stage) verdict {
