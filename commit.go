@@ -253,6 +253,10 @@ func (s *Session) apply(c *commit) {
 func (c *commit) perform(ctx, waits context.Context) error {
 	for leave := func() {}; ; {
 		err := c.try(ctx, leave)
+		if c.withoutSeen(err) {
+			leave = func() {}
+			continue
+		}
 		if !c.worthWaiting(err) {
 			return err
 		}
@@ -281,6 +285,17 @@ func (c *commit) try(ctx context.Context, leave func()) error {
 	bounded, cancel := c.m.bounded(ctx)
 	defer cancel()
 	return c.run(bounded)
+}
+
+// withoutSeen has what the handler changed go on without noting that a rotated id was seen,
+// which the next hit does, where the node of the user's index alone cannot be reached.
+func (c *commit) withoutSeen(err error) bool {
+	e := asStoreError(err)
+	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || e.Key != c.m.keys.User(c.head.User) {
+		return false
+	}
+	c.seen = 0
+	return true
 }
 
 // worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.

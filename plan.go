@@ -36,12 +36,12 @@ func compareAndSet(r *store.Replace) attempt {
 	return attempt{plan: store.Plan{Decide: r}, on: r.ID, own: record.Rev(r.Raw), old: r.Rev}
 }
 
-// planWrite replaces a record by one with changes. A session that was seen under a
-// rotated id enters its user's index again, in case its rotation could not.
+// planWrite replaces a record by one with changes. A session that is seen under a rotated
+// id enters its user's index again before that is noted, in case its rotation could not.
 func planWrite(old *stored, rec *record.Record, as sealed, life time.Duration) attempt {
 	a := compareAndSet(&store.Replace{ID: as.id, Rev: old.rec.Rev, Raw: as.raw, TTL: as.ttl})
 	if rec.LoggedIn() && rec.Seen != 0 && old.rec.Seen == 0 {
-		a.plan.Tidy = []store.Step{&store.Move{User: rec.User, ID: as.id, Score: rec.Auth, Life: life}}
+		a.plan.Prepare = []store.Step{&store.Move{User: rec.User, ID: as.id, Score: rec.Auth, Life: life}}
 	}
 	a.result = &stored{sid: old.sid, id: old.id, rec: rec}
 	a.raw = as.raw
@@ -150,7 +150,7 @@ func (c *commit) carryOut(ctx context.Context, build func() (attempt, error)) (*
 			a.plan.Until = c.until(a)
 		}
 		res, err := c.m.store.Run(ctx, &a.plan)
-		if res.Prepared && len(a.plan.Prepare) > 0 {
+		if res.Prepared && a.result.id != a.on {
 			c.inserted = record.Rev(a.raw)
 		}
 		switch {

@@ -158,11 +158,11 @@ func TestPlanOfAWrite(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		old, new record.Record
-		want     string
+		first    string
 	}{
 		{"of an anonymous session", record.Record{}, record.Record{}, ""},
 		{"of a user's session", record.Record{User: "ada"}, record.Record{User: "ada"}, ""},
-		{"when a rotated id is first seen, the entry is made again", record.Record{User: "ada", Auth: 50}, seen, "; tidy move ada from - to o at 50 for 2h0m0s"},
+		{"when a rotated id is first seen, the entry is made again before", record.Record{User: "ada", Auth: 50}, seen, "prepare move ada from - to o at 50 for 2h0m0s; "},
 		{"when it was seen before", seen, seen, ""},
 		{"when an anonymous one is first seen", record.Record{}, record.Record{Seen: 7}, ""},
 		{"when a half-open one is first seen", record.Record{User: "ada", Pending: true}, record.Record{User: "ada", Pending: true, Seen: 7}, ""},
@@ -171,7 +171,7 @@ func TestPlanOfAWrite(t *testing.T) {
 			t.Parallel()
 			old, raw := at("o", row.old), tombstoneRaw("2222next", 'r')
 			a := planWrite(old, &row.new, sealed{old.id, raw, time.Hour}, 2*time.Hour)
-			if got, want := showPlan(a.plan), "decide replace 11111111 at o by r for 1h0m0s"+row.want; got != want {
+			if got, want := showPlan(a.plan), row.first+"decide replace 11111111 at o by r for 1h0m0s"; got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			decides(t, a, true, old.id, "2222next")
