@@ -67,6 +67,7 @@ type loginPlan struct {
 	life    time.Duration // of the entry in the user's index
 	limit   int
 	checked int64
+	latest  int64 // mark of a revocation that counts
 }
 
 // planLogin stores the new record and enters it in its user's index, unless it is
@@ -75,7 +76,7 @@ type loginPlan struct {
 func planLogin(p loginPlan) attempt {
 	rec, a := p.at.rec, planCreate(p.at, p.as, p.earlier)
 	if !rec.Pending {
-		a.enter = &store.Enter{User: rec.User, ID: p.at.id, Score: rec.Auth, Life: p.life, Limit: p.limit, Checked: p.checked}
+		a.enter = &store.Enter{User: rec.User, ID: p.at.id, Score: rec.Auth, Life: p.life, Limit: p.limit, Checked: p.checked, Latest: p.latest}
 		a.plan.Prepare = append(a.plan.Prepare, a.enter)
 	}
 	if p.old != nil {
@@ -103,7 +104,7 @@ func planLogin(p loginPlan) attempt {
 // the old record, and then lets the successor's entry take the place of the old one. What
 // is taken over from another package enters its user's index before, as a login does: that
 // is refused if the user was revoked since the old login.
-func planRotation(at *stored, as sealed, earlier string, old *stored, over sealed, life time.Duration) attempt {
+func planRotation(at *stored, as sealed, earlier string, old *stored, over sealed, life time.Duration, latest int64) attempt {
 	a := planCreate(at, as, earlier)
 	r := &store.Replace{ID: old.id, Rev: old.rec.Rev, Raw: over.raw, TTL: over.ttl}
 	a.plan.Decide, a.on, a.own, a.old = r, r.ID, record.Rev(r.Raw), r.Rev
@@ -113,7 +114,7 @@ func planRotation(at *stored, as sealed, earlier string, old *stored, over seale
 		// Whoever was revoked since that login, or perhaps since, is not taken over. It is the
 		// old id that is entered: a revocation from now on finds that, and the new one would
 		// count for a session that nobody has if this process died before it decides.
-		a.plan.Prepare = append(a.plan.Prepare, &store.Enter{User: rec.User, ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth})
+		a.plan.Prepare = append(a.plan.Prepare, &store.Enter{User: rec.User, ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth, Latest: latest})
 		fallthrough
 	default:
 		a.plan.Tidy = []store.Step{&store.Move{User: rec.User, ID: at.id, Old: old.id, Score: rec.Auth, Life: life}}

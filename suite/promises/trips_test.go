@@ -184,27 +184,56 @@ func TestOneRoundTripForEachPartOfARevocation(t *testing.T) {
 		client, sent := e.NewClient(t), &stage.Counter{}
 		client.AddHook(sent)
 		for _, row := range []struct {
-			name string
-			make func(*testing.T, ...func(*redsession.Config)) *redsession.Manager
-			want int
+			name   string
+			make   stage.Maker
+			before bool // they were revoked a minute ago
+			others bool // all but one are revoked, which also shows its cookie
+			want   int
 		}{
-			{"one node has all keys", e.Manager, 3},
-			{"the keys lie apart", e.ApartManager, 4},
+			{"one node has all keys", e.Manager, false, false, 3},
+			{"the keys lie apart", e.ApartManager, false, false, 4},
+			{"one node has all keys, a revocation before", e.Manager, true, false, 3},
+			{"the keys lie apart, a revocation before", e.ApartManager, true, false, 4},
+			{"all but one's own, one node has all keys", e.Manager, false, true, 4},
+			{"all but one's own, the keys lie apart", e.ApartManager, false, true, 5},
+			{"all but one's own, one node has all keys, a revocation before", e.Manager, true, true, 4},
+			{"all but one's own, the keys lie apart, a revocation before", e.ApartManager, true, true, 5},
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				m := row.make(t, func(c *redsession.Config) { c.URL, c.Client = "", client })
 				logins := e.Manager(t)
+				if row.before {
+					if _, err := logins.RevokeUser(t.Context(), "erin"); err != nil {
+						t.Fatal(err)
+					}
+					e.Advance(t, time.Minute)
+				}
 				page := logins.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { redsession.FromContext(r.Context()).Login("erin") }))
+				last := httptest.NewRecorder()
 				for range 128 {
-					page.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+					last = httptest.NewRecorder()
+					page.ServeHTTP(last, httptest.NewRequest(http.MethodPost, "/", nil))
 				}
 				if err := logins.Close(); err != nil { // which waits for what is done in the background
 					t.Fatal(err)
 				}
 				e.Advance(t, time.Second)
 				sent.Take()
-				if n, err := m.RevokeUser(t.Context(), "erin"); n != 128 || err != nil {
-					t.Errorf("got %d, %v, want 128 sessions revoked", n, err)
+				want := 128
+				revoke := func() (int, error) { return m.RevokeUser(t.Context(), "erin") }
+				if row.others {
+					want--
+					revoke = func() (n int, err error) {
+						r := httptest.NewRequest(http.MethodPost, "/", nil)
+						r.AddCookie(last.Result().Cookies()[0])
+						m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+							n, err = m.RevokeOthers(r.Context(), redsession.FromContext(r.Context()))
+						})).ServeHTTP(httptest.NewRecorder(), r)
+						return n, err
+					}
+				}
+				if n, err := revoke(); n != want || err != nil {
+					t.Errorf("got %d, %v, want %d sessions revoked", n, err, want)
 				}
 				if got := sent.Trips(); got != row.want {
 					t.Errorf("got %d round trips, want %d", got, row.want)
