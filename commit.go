@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redsession/redsession/internal/keyspace"
@@ -117,8 +118,11 @@ func (s *Session) begin(add func()) (*commit, error) {
 		waited = nil // none of those had it
 	}
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.m.rotationDue(s.base.rec) && !s.late()
+	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.turns() && !s.late()
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
+	if !due {
+		p.bind = "" // the next request begins it
+	}
 	if !p.any() && !due && p.seen == 0 && !adopt {
 		return nil, waited
 	}
@@ -134,9 +138,15 @@ func (s *Session) begin(add func()) (*commit, error) {
 	if s.base != nil {
 		s.base.rec.Fields() // decoded here, so that nobody changes the record from now on
 	}
+	others := s.others
+	for _, at := range s.locked { // a thief may end the session, as may whoever logs in anew
+		if p.logout || p.login && at.rec.User == s.head.User {
+			others = append(slices.Clip(others), at)
+		}
+	}
 	c := &commit{
 		changes: *p, s: s, m: s.m, sent: s.sent, dead: s.dead, ended: s.ended, due: due,
-		base: s.base, others: s.others, toEnd: s.toEnd, merged: s.stale, head: s.head,
+		base: s.base, others: others, toEnd: s.toEnd, merged: s.stale, head: s.head,
 		before: s.cookie, out: outcome{cookie: s.cookie},
 	}
 	if len(p.ops) > 0 || p.fresh || first {
@@ -186,6 +196,8 @@ func (s *Session) forbidden(first bool) error {
 		return s.broken
 	case p.err != nil && !p.logout:
 		return p.err
+	case first && s.isLocked:
+		return errLocked
 	case first && s.dead:
 		return s.gone()
 	case s.sent && (first || p.fresh || p.rotate) && !p.logout:
@@ -243,8 +255,13 @@ func (s *Session) apply(c *commit) {
 	if len(c.toEnd) == 0 {
 		s.toEnd = nil
 	}
+	if o.ended {
+		s.locked, s.isLocked = nil, false
+	}
 	if o.err == nil && c.fresh {
 		s.stream, s.others = nil, nil // they were of the id that was
+		s.locked, s.isLocked = nil, false
+		s.offered = c.login
 	}
 	p := &s.pending
 	if !p.any() { // nothing by another goroutine, meanwhile

@@ -85,6 +85,9 @@ type Config struct {
 	// Encrypt keeps the values in Redis under AES-256-GCM.
 	Encrypt bool
 
+	// DeviceBinding makes a copied cookie useless in browsers that can.
+	DeviceBinding DeviceBinding
+
 	// Outage says what happens to requests while Redis cannot be reached.
 	Outage OutagePolicy
 	// OutageWait is how long a request that cannot go on without Redis waits for it while an
@@ -126,6 +129,9 @@ type Config struct {
 	// Unauthorized answers what RequireLogin and RequireRecentLogin refuse: 401
 	// unless set.
 	Unauthorized http.Handler
+	// Forbidden answers whoever has logged in and may not do this: by a device that has not
+	// proved itself. 403 unless set.
+	Forbidden http.Handler
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
 }
@@ -197,6 +203,10 @@ func (c Config) withDefaults() Config {
 	if c.ErrorHandler == nil {
 		c.ErrorHandler = answerError
 	}
+	if c.Forbidden == nil {
+		c.Forbidden = http.HandlerFunc(answerForbidden)
+	}
+	c.DeviceBinding = c.DeviceBinding.withDefaults()
 	if c.Unauthorized == nil {
 		c.Unauthorized = http.HandlerFunc(answerUnauthorized)
 	}
@@ -205,7 +215,7 @@ func (c Config) withDefaults() Config {
 
 // check reports every mistake of a Config that has its defaults.
 func (c Config) check() error {
-	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt())
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
 }
 
 func (c Config) checkConnection() error {

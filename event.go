@@ -17,6 +17,7 @@ const (
 	EventPending     EventKind = "pending"      // a user's password was accepted, the second factor is missing
 	EventLogout      EventKind = "logout"       // a session ended at its user's wish
 	EventRotated     EventKind = "rotated"      // a session got a new id
+	EventBound       EventKind = "bound"        // a session belongs to a device from now on
 	EventRevoked     EventKind = "revoked"      // a session was ended by somebody else
 	EventExpired     EventKind = "expired"      // a cookie came whose session had ended by time
 	EventRefused     EventKind = "refused"      // a cookie or a record was not accepted; see Reason
@@ -45,7 +46,7 @@ func (k EventKind) level() slog.Level {
 	switch k {
 	case EventRefused, EventReplayed, EventOutageBegan, EventFailed:
 		return slog.LevelWarn
-	case EventCreated, EventExpired, EventRotated, EventImported:
+	case EventCreated, EventExpired, EventRotated, EventImported, EventBound:
 		return slog.LevelDebug
 	default:
 		return slog.LevelInfo
@@ -61,6 +62,9 @@ type Stats struct {
 	Logins       uint64
 	Logouts      uint64
 	Rotated      uint64 // timed rotations
+	Bound        uint64 // sessions that were bound to a device
+	Locked       uint64 // loads of a bound session without its device's cookie
+	Proofs       uint64 // proofs of a device that were accepted
 	Revoked      uint64
 	Expired      uint64
 	Replayed     uint64 // rotated ids used after their grace
@@ -76,7 +80,7 @@ type Stats struct {
 type counters struct {
 	hits, misses, refused, created, logins, logouts, rotated, revoked, expired atomic.Uint64
 	replayed, commits, conflicts, gone, failed, expireFailed                   atomic.Uint64
-	degraded, outages                                                          atomic.Uint64
+	degraded, outages, bound, locked, proofs                                   atomic.Uint64
 }
 
 // Stats returns the counters. It is safe for concurrent use.
@@ -84,7 +88,7 @@ func (m *Manager) Stats() Stats {
 	c := &m.count
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Refused: c.refused.Load(), Created: c.created.Load(),
-		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Revoked: c.revoked.Load(),
+		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Bound: c.bound.Load(), Locked: c.locked.Load(), Proofs: c.proofs.Load(), Revoked: c.revoked.Load(),
 		Expired: c.expired.Load(), Replayed: c.replayed.Load(), Commits: c.commits.Load(), Conflicts: c.conflicts.Load(),
 		Gone: c.gone.Load(), Failed: c.failed.Load(), ExpireFailed: c.expireFailed.Load(),
 		Degraded: c.degraded.Load(), Outages: c.outages.Load(),
@@ -159,6 +163,8 @@ func (a *core) counter(k EventKind) *atomic.Uint64 {
 		return &c.logouts
 	case EventRotated:
 		return &c.rotated
+	case EventBound:
+		return &c.bound
 	case EventRevoked:
 		return &c.revoked
 	case EventExpired:

@@ -29,6 +29,8 @@ type Info struct {
 	ExpiresAt  time.Time // if no further request comes
 	TTL        time.Duration
 	Bytes      int // of the record in Redis
+	// DeviceBound tells whether the session belongs to a device: see Config.DeviceBinding.
+	DeviceBound bool
 }
 
 // info describes what lies in e. It reports false for a tombstone, for nothing,
@@ -49,7 +51,7 @@ func (k *core) info(e store.Entry) (Info, bool) {
 	i := Info{
 		ID: e.ID, RemoteAddr: rec.RemoteAddr, UserAgent: rec.UserAgent,
 		CreatedAt: time.Unix(rec.Created, 0), AuthTime: unixMicro(rec.Auth),
-		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()),
+		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()), DeviceBound: rec.Bound(),
 	}
 	if rec.LoggedIn() {
 		i.UserID = rec.User

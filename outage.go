@@ -39,6 +39,7 @@ func (m *Manager) outageChanged(ctx context.Context, c breaker.Change) {
 	what := outageReason(c)
 	if c.Down {
 		m.down = append(m.down, what)
+		m.away.Store(true)
 		m.cache.OutageBegan()
 		if len(m.down) == 1 {
 			m.emit(ctx, Event{Kind: EventOutageBegan, Reason: what, Err: c.Err})
@@ -46,6 +47,7 @@ func (m *Manager) outageChanged(ctx context.Context, c breaker.Change) {
 		return
 	}
 	m.down = slices.DeleteFunc(m.down, func(w string) bool { return w == what })
+	m.away.Store(len(m.down) > 0)
 	if len(m.down) == 0 {
 		m.emit(ctx, Event{Kind: EventOutageEnded})
 	}
@@ -79,7 +81,7 @@ func (m *Manager) reconnected(ctx context.Context) {
 func (m *Manager) endAgain(ctx context.Context, id string) error {
 	bounded, cancel := m.bounded(ctx)
 	defer cancel()
-	_, err := m.endChain(bounded, id, "", true, maxEndHops)
+	_, err := m.endChain(bounded, id, nil, true, maxEndHops)
 	return err
 }
 
@@ -105,7 +107,7 @@ func (m *Manager) takeAway(ctx context.Context, ids []string) {
 	for _, id := range ids {
 		m.cache.Block(id)
 		m.store.Background(ctx, func(ctx context.Context) {
-			if _, err := m.endChain(ctx, id, "", false, maxEndHops); err == nil {
+			if _, err := m.endChain(ctx, id, nil, false, maxEndHops); err == nil {
 				m.cache.Unblock(id)
 			}
 		})
@@ -202,7 +204,7 @@ func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known boo
 	var alive []candidate
 	for _, tk := range tokens {
 		at, confirmed := m.recall(tk.SID, now)
-		if at == nil { // it might be another user's, or the one to win
+		if at == nil || !s.hasProof(at.rec, now) { // it might be another user's, or the one to win
 			return false, found, nil
 		}
 		alive = append(alive, candidate{at: at})

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/redsession/redsession/internal/dbsc"
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/rediserr"
@@ -79,6 +80,9 @@ func planLogin(p loginPlan) attempt {
 		a.enter = &store.Enter{User: rec.User, ID: p.at.id, Score: rec.Auth, Life: p.life, Limit: p.limit, Checked: p.checked, Latest: p.latest}
 		a.plan.Prepare = append(a.plan.Prepare, a.enter)
 	}
+	if rec.Bound() {
+		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: rec.Device(), TTL: p.life})
+	}
 	if p.old != nil {
 		user := p.old.rec.User
 		switch {
@@ -89,6 +93,9 @@ func planLogin(p loginPlan) attempt {
 			a.end = &store.End{ID: p.old.id, With: store.Burial{Raw: p.over.raw, Life: p.over.ttl}}
 			a.end.Grave = a.end.With
 			a.plan.Decide = a.end
+		}
+		if was := p.old.rec.Device(); was != "" && was != rec.Device() {
+			a.plan.Tidy = append(a.plan.Tidy, &store.Dismiss{Identifier: was})
 		}
 		if p.old.rec.LoggedIn() {
 			a.plan.Tidy = append(a.plan.Tidy, &store.Leave{User: user, IDs: []string{p.old.id}})
@@ -122,14 +129,24 @@ func planRotation(at *stored, as sealed, earlier string, old *stored, over seale
 	return a
 }
 
-// planEnding takes the session at id away, and its entry out of its user's index ("" for
-// none that is known).
-func planEnding(end *store.End, user string) store.Plan {
-	p := store.Plan{Decide: end}
-	if user != "" {
-		p.Tidy = []store.Step{&store.Leave{User: user, IDs: []string{end.ID}}}
+// planEnding takes a session away, and what is known to lead to it (rec is nil if that is
+// nothing): its entry in its user's index, and the key of its device.
+func planEnding(end *store.End, rec *record.Record) store.Plan {
+	return store.Plan{Decide: end, Tidy: traces(end.ID, rec)}
+}
+
+// traces are what a session that is gone leaves elsewhere.
+func traces(id string, rec *record.Record) (steps []store.Step) {
+	if rec == nil {
+		return nil
 	}
-	return p
+	if rec.User != "" {
+		steps = append(steps, &store.Leave{User: rec.User, IDs: []string{id}})
+	}
+	if rec.Bound() {
+		steps = append(steps, &store.Dismiss{Identifier: rec.Device()})
+	}
+	return steps
 }
 
 // carryOut brings the plan that build makes to Redis, again on top of what is there as
@@ -330,6 +347,14 @@ func (c *commit) refused(ctx context.Context, a *attempt, res store.Result, try 
 		}
 		c.withdraw(ctx)
 		return errors.Join(errRevoked, c.s.gone())
+	case *store.Keep: // the device's key has expired, and with it the binding
+		if c.m.store.Apart() {
+			c.inserted = record.Rev(a.raw)
+		}
+		if c.bind = ""; c.head.Bound() {
+			c.head.Binding, c.head.Thumbprint = dbsc.NewBindingID(), ""
+		}
+		return nil
 	case *store.Replace:
 		return c.goOnFrom(ctx, res.Found, try)
 	}

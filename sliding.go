@@ -30,7 +30,7 @@ func (s *Session) load(ctx context.Context) error {
 	var tokens sessioncookie.Tokens
 	s.came, tokens = m.cookies.Read(s.r, now)
 	found, err := s.loadTokens(ctx, tokens.All(), now)
-	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.twoUsers {
+	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.locked && !found.twoUsers {
 		var taken bool
 		if taken, err = s.adoptPatiently(ctx, found.live, now); taken {
 			found.live = true
@@ -40,6 +40,12 @@ func (s *Session) load(ctx context.Context) error {
 		return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
 	}
 	s.endAsked(ctx, found.live)
+	if found.locked && !found.live {
+		if err := s.lockOut(); err != nil {
+			return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
+		}
+		return nil
+	}
 	if found.live {
 		m.count.hits.Add(1)
 		return nil
@@ -91,7 +97,7 @@ func (s *Session) endAll(ctx context.Context, ids []string) error {
 }
 
 // verdicts is what the session tokens of a request turned out to be, all together.
-type verdicts struct{ live, missing, endedLately, rejected, twoUsers bool }
+type verdicts struct{ live, missing, endedLately, rejected, twoUsers, locked bool }
 
 func (v *verdicts) add(one verdict) {
 	switch one {
@@ -159,13 +165,22 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 		n.key, at.id = s.m.keys.OfSID(at.sid)
 		list = append(list, n)
 	}
+	s.locked = nil
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}
 	for _, n := range list {
-		c, err := s.resolve(&bounded, n.at, tokens, n.ttl(now), n.Value, now)
+		ttl := n.ttl(now)
+		if s.seemsLocked(&n.Token, now) {
+			ttl = 0
+		}
+		c, err := s.resolve(&bounded, n.at, tokens, ttl, n.Value, now)
 		if err != nil {
 			return found, err
+		}
+		if c.verdict == live && !s.hasProof(c.at.rec, now) {
+			s.locked, found.locked = append(s.locked, c.at), true
+			continue
 		}
 		if c.verdict == live {
 			alive = append(alive, c)
@@ -226,6 +241,10 @@ func (n *named) ttl(now time.Time) time.Duration { return record.TTL(now, n.Idle
 
 // read fetches the values of list, in one round trip. It prolongs a single one on the way.
 func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, now time.Time) (err error) {
+	if len(list) == 1 && s.seemsLocked(&list[0].Token, now) { // no activity of its owner
+		list[0].Value, err = s.m.store.Get(bounded.get(), list[0].at.id)
+		return err
+	}
 	if len(list) == 1 {
 		n, refused := &list[0], error(nil)
 		n.Value, refused, err = s.m.store.Load(ctx, bounded.deadline, n.key, n.ttl(now))
@@ -305,6 +324,9 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 		s.cookie = cookieSet
 	case at.rec.Issued != 0 && at.rec.Seen == 0:
 		s.pending.seen = now.Unix()
+	}
+	if m.binding != nil {
+		s.beginBinding(at.rec, now)
 	}
 	if c.followed || touch {
 		_ = m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)) // what fails waits for the next hit

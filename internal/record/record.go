@@ -56,6 +56,9 @@ type Record struct {
 	RemoteAddr string
 	UserAgent  string
 	Source     string  // where the session was imported from
+	Binding    string  // id of the binding to a device that the login offered, "" for none
+	Thumbprint string  // of the device's key, once the binding has begun
+	TurnDue    bool    // Rotate was called on a bound session, whose id turns when the device proves itself
 	data       *values // nil if there are none
 }
 
@@ -94,6 +97,17 @@ func (r *Record) SameLogin(o *Record) bool {
 	return r.User == o.User && r.Auth == o.Auth && r.Pending == o.Pending && r.Created == o.Created
 }
 
+// Bound tells whether the session belongs to a device.
+func (r *Record) Bound() bool { return r.Thumbprint != "" }
+
+// Device is the identifier of the device that the session belongs to, "" for none.
+func (r *Record) Device() string {
+	if !r.Bound() {
+		return ""
+	}
+	return r.Binding + "." + r.Thumbprint
+}
+
 // LoggedIn tells whether a user has logged in, all factors included.
 func (r *Record) LoggedIn() bool { return r.User != "" && !r.Pending }
 
@@ -118,9 +132,9 @@ func (r *Record) Encode(ring Ring, key string, encrypt bool) (string, error) {
 	b = append(b, byte(r.kind()), '"')
 	for i := range len(order) {
 		name := order[i]
-		if name == 'p' {
-			if r.Pending {
-				b = append(b, `,"p":1`...)
+		if on := r.flag(name); on != nil {
+			if *on {
+				b = append(b, ',', '"', name, '"', ':', '1')
 			}
 		} else if num := r.number(name); num != nil {
 			if *num != 0 {
@@ -186,11 +200,22 @@ func (r *Record) appendData(b []byte) []byte {
 }
 
 // order is the order in which the optional members of a record are written.
-const order = "caxiwneoupksrgm"
+const order = "caxiwneoupksrgmbhf"
 
-var what = map[byte]string{'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
+var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
 
-// number returns the member of this name if it is a number, of which p is none.
+// flag returns the member of this name if it is one that is there or not.
+func (r *Record) flag(name byte) *bool {
+	switch name {
+	case 'p':
+		return &r.Pending
+	case 'f':
+		return &r.TurnDue
+	}
+	return nil
+}
+
+// number returns the member of this name if it is a number.
 func (r *Record) number(name byte) *int64 {
 	switch name {
 	case 'c':
@@ -226,6 +251,10 @@ func (r *Record) text(name byte) *string {
 		return &r.RemoteAddr
 	case 'g':
 		return &r.UserAgent
+	case 'b':
+		return &r.Binding
+	case 'h':
+		return &r.Thumbprint
 	default:
 		return &r.Source
 	}
@@ -254,8 +283,8 @@ func decode(raw, key string, keys *Keys) (*Record, error) {
 			break // unknown, or not in the order in which members are written
 		}
 		last = at
-		if name == 'p' {
-			r.Pending = s.integer() == 1
+		if on := r.flag(name); on != nil {
+			*on = s.integer() == 1
 		} else if num := r.number(name); num != nil {
 			*num = s.integer()
 		} else {
