@@ -41,10 +41,15 @@ type Event struct {
 	Err        error  // what failed
 }
 
-// level is what a line of this kind deserves in a log.
-func (k EventKind) level() slog.Level {
-	switch k {
-	case EventRefused, EventReplayed, EventOutageBegan, EventFailed:
+// level is what a line of e deserves in a log.
+func (e Event) level() slog.Level {
+	switch e.Kind {
+	case EventFailed:
+		if refusal(e.Err) != "" && !passes(e.Err) { // nothing but the operator helps
+			return slog.LevelError
+		}
+		return slog.LevelWarn
+	case EventRefused, EventReplayed, EventOutageBegan:
 		return slog.LevelWarn
 	case EventCreated, EventExpired, EventRotated, EventImported, EventBound:
 		return slog.LevelDebug
@@ -133,7 +138,7 @@ func (a *core) emit(ctx context.Context, e Event) {
 	if n := a.counter(e.Kind); n != nil {
 		n.Add(1)
 	}
-	if level := e.Kind.level(); a.cfg.Logger.Enabled(ctx, level) {
+	if level := e.level(); a.cfg.Logger.Enabled(ctx, level) {
 		attrs := make([]slog.Attr, 0, 7)
 		for _, a := range [...]struct{ key, value string }{
 			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},

@@ -306,7 +306,7 @@ func (c *commit) commitLogout(ctx context.Context) error {
 }
 
 // endSessions ends all sessions whose cookies came. Until Redis has done that, this process
-// serves them no more.
+// serves them no more, and an ending cookie asks for it, whatever kept Redis from it.
 func (c *commit) endSessions(ctx context.Context) error {
 	m, all := c.m, c.others
 	if c.base != nil {
@@ -314,11 +314,9 @@ func (c *commit) endSessions(ctx context.Context) error {
 	}
 	for _, at := range all {
 		if _, err := m.endOf(ctx, at.id, at.rec, true); err != nil {
-			if passes(err) { // otherwise nothing would ever make up for it
-				c.out.toEnd = !c.sent
-				for _, at := range all {
-					m.block(at)
-				}
+			c.out.toEnd = !c.sent
+			for _, at := range all {
+				m.block(at)
 			}
 			return unavailable(err)
 		}

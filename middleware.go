@@ -94,7 +94,7 @@ func New(c Config) (*Manager, error) {
 	m.openStore()
 	m.cache = outage.New(outage.Config{
 		MaxEntries: maxCached, MaxBytes: maxCachedBytes, MaxStale: c.OutageMaxStale, MaxEnded: maxEndedIDs,
-		EndAgainFor: endAgainFor, Now: c.Now, End: m.endAgain,
+		EndAgainFor: endAgainFor, Now: c.Now, End: m.endAgain, Again: tuning.Current().EndAgain,
 	})
 	m.streams = watch.New(watch.Config{
 		Poll: tuning.Current().StreamPoll, Page: store.Page, MaxStale: c.OutageMaxStale, Now: c.Now,

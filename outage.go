@@ -118,7 +118,7 @@ func (m *Manager) closeOutage() error {
 	ctx, cancel := context.WithTimeout(context.Background(), tuning.Current().Close)
 	defer cancel()
 	if left := m.cache.Close(ctx); left > 0 {
-		return fmt.Errorf("redsession: closing: gave up after %s: %d sessions whose logout an outage kept from Redis have not ended there", tuning.Current().Close, left)
+		return fmt.Errorf("redsession: closing: gave up after %s: %d sessions whose end an outage or a refusal kept from Redis have not ended there", tuning.Current().Close, left)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (s *Session) endAsked(ctx context.Context, live bool) {
 	}
 }
 
-// endAll makes logouts that an outage kept from Redis.
+// endAll makes logouts that an outage or a refusal kept from Redis.
 func (s *Session) endAll(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		rec, err := s.m.end(ctx, id, true)

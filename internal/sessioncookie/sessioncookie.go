@@ -108,7 +108,7 @@ type Request struct {
 	Cookie  bool // a cookie of our name came, and was looked at
 	Header  bool // the header came, and was looked at instead of cookies
 	Browser bool // Fetch Metadata says that a browser sent it; false if no header is configured
-	// Ending are the sessions whose logout an outage kept from Redis: the cookie asks whoever
+	// Ending are the sessions whose logout an outage or a refusal kept from Redis: the cookie asks whoever
 	// gets it to end them, and leads to no session.
 	Ending []Token
 }
