@@ -89,6 +89,9 @@ func TestTheModelTellsRightFromWrong(t *testing.T) {
 		{"a login with a dead id ends the one that had taken its place", afterTheDouble().load("read", "C", "", ""), fine},
 		{"after a storm that one may live as well", afterTheDouble().load("read", "C", "C", "half:alice"), fine},
 		{"the whole login, that the half-open one does not go on from, is lost", afterTheDouble().load("read", "D", "", ""), wrong},
+		{"a login over a session that was perhaps evicted carries its values over", perhapsEvicted().load("read", "D", "D", "alice k=<set>"), fine},
+		{"or begins from nothing", perhapsEvicted().load("read", "D", "D", "alice"), fine},
+		{"but is not lost", perhapsEvicted().load("read", "D", "", ""), wrong},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -110,4 +113,12 @@ func afterTheDouble() *script {
 		load("half", "A", "", "").commit("half", "A", "", "alice", 200, "C").
 		commit("login", "B", "B", "alice", 200, "D").
 		load("half", "B", "", "").commit("half", "B", "", "alice", 200, "E")
+}
+
+// perhapsEvicted is a history of more logins in a storm than MaxPerUser allows, and of a login over the oldest of them in
+// another storm.
+func perhapsEvicted() *script {
+	s := loggedIn("alice", "A").commit("set", "A", "A", "", 200, "").storm().
+		commit("login", "", "", "alice", 200, "B").commit("login", "", "", "alice", 200, "C").storm()
+	return s.add(event{what: "doubt", user: "alice"}, nil).storm().commit("login", "A", "A", "alice", 200, "D").storm()
 }
