@@ -94,6 +94,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		s.m.takeAway(ctx, c.orphaned)
 	}
 	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
+		c.noteRefusal(c.out.err)
 		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again
 	}
 	err := c.out.err
@@ -262,6 +263,10 @@ func (s *Session) apply(c *commit) {
 func (c *commit) perform(ctx, waits context.Context) error {
 	for leave := func() {}; ; {
 		err := c.try(ctx, leave)
+		if c.withoutSeen(err) {
+			leave = func() {}
+			continue
+		}
 		if !c.worthWaiting(err) {
 			return err
 		}
@@ -290,6 +295,17 @@ func (c *commit) try(ctx context.Context, leave func()) error {
 	bounded, cancel := c.m.bounded(ctx)
 	defer cancel()
 	return c.run(bounded)
+}
+
+// withoutSeen has what the handler changed go on without noting that a rotated id was seen,
+// which the next hit does, where the node of the user's index alone cannot be reached.
+func (c *commit) withoutSeen(err error) bool {
+	e := asStoreError(err)
+	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || e.Key != c.m.keys.User(c.head.User) {
+		return false
+	}
+	c.seen = 0
+	return true
 }
 
 // worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.

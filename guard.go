@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
-	"github.com/redsession/redsession/internal/store"
 )
 
 // RequireLogin passes on requests of a user who has logged in, all factors
@@ -64,8 +63,10 @@ func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
 
 // RevokeOthers ends all sessions of the user of s but s itself, and returns how
 // many. It commits the pending changes of s first, so that after a change of
-// the password Login can seal s anew. It returns 0 if nobody has
-// logged in, all factors included, and an error for a session of another Manager.
+// the password Login can seal s anew. As with RevokeUser, a login or a promotion whose
+// password was checked before is ErrGone from then on, but for those of this request.
+// It returns 0 if nobody has logged in, all factors included, and an error for a session of
+// another Manager.
 func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if s.m != m {
 		return 0, errForeign
@@ -79,13 +80,8 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if base == nil || !base.rec.LoggedIn() {
 		return 0, nil
 	}
-	ctx = m.patient(ctx)
-	own, user := origin(base.id, base.rec), base.rec.User
-	entries, err := m.store.Index(ctx, user, 0, store.Page)
-	if err != nil {
-		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-	}
-	return m.revokeListed(ctx, user, entries, "others of the user's", func(id string, rec *record.Record) bool {
+	own := origin(base.id, base.rec)
+	return m.revokeListed(m.patient(ctx), base.rec.User, s, "others of the user's", func(id string, rec *record.Record) bool {
 		return origin(id, rec) != own // another request may be rotating s
 	})
 }

@@ -150,6 +150,18 @@ func refusal(err error) string {
 	return e.Error()
 }
 
+// noteRefusal tells, now and then, of bookkeeping that Redis refuses: while it does, no id is
+// rotated, and a rotated one leads on.
+func (c *commit) noteRefusal(err error) {
+	reason := refusal(err)
+	if reason == "" {
+		return
+	}
+	c.m.bookkeepingTold.tell(c.m.cfg.Now(), func() {
+		c.s.note(Event{Kind: EventFailed, ID: c.id(), UserID: c.head.User, Reason: reason, Err: fmt.Errorf("redsession: rotating, or noting that a rotated id was shown: %w", err)})
+	})
+}
+
 // sometimes tells of what happens at each request, but once a minute.
 type sometimes struct {
 	mu   sync.Mutex

@@ -36,12 +36,12 @@ func compareAndSet(r *store.Replace) attempt {
 	return attempt{plan: store.Plan{Decide: r}, on: r.ID, own: record.Rev(r.Raw), old: r.Rev}
 }
 
-// planWrite replaces a record by one with changes. A session that was seen under a
-// rotated id enters its user's index again, in case its rotation could not.
+// planWrite replaces a record by one with changes. A session that is seen under a rotated
+// id enters its user's index again before that is noted, in case its rotation could not.
 func planWrite(old *stored, rec *record.Record, as sealed, life time.Duration) attempt {
 	a := compareAndSet(&store.Replace{ID: as.id, Rev: old.rec.Rev, Raw: as.raw, TTL: as.ttl})
 	if rec.LoggedIn() && rec.Seen != 0 && old.rec.Seen == 0 {
-		a.plan.Tidy = []store.Step{&store.Move{User: rec.User, ID: as.id, Score: rec.Auth, Life: life}}
+		a.plan.Prepare = []store.Step{&store.Move{User: rec.User, ID: as.id, Score: rec.Auth, Life: life}}
 	}
 	a.result = &stored{sid: old.sid, id: old.id, rec: rec}
 	a.raw = as.raw
@@ -67,6 +67,7 @@ type loginPlan struct {
 	life    time.Duration // of the entry in the user's index
 	limit   int
 	checked int64
+	latest  int64 // mark of a revocation that counts
 }
 
 // planLogin stores the new record and enters it in its user's index, unless it is
@@ -75,7 +76,7 @@ type loginPlan struct {
 func planLogin(p loginPlan) attempt {
 	rec, a := p.at.rec, planCreate(p.at, p.as, p.earlier)
 	if !rec.Pending {
-		a.enter = &store.Enter{User: rec.User, ID: p.at.id, Score: rec.Auth, Life: p.life, Limit: p.limit, Checked: p.checked}
+		a.enter = &store.Enter{User: rec.User, ID: p.at.id, Score: rec.Auth, Life: p.life, Limit: p.limit, Checked: p.checked, Latest: p.latest}
 		a.plan.Prepare = append(a.plan.Prepare, a.enter)
 	}
 	if p.old != nil {
@@ -103,7 +104,7 @@ func planLogin(p loginPlan) attempt {
 // the old record, and then lets the successor's entry take the place of the old one. What
 // is taken over from another package enters its user's index before, as a login does: that
 // is refused if the user was revoked since the old login.
-func planRotation(at *stored, as sealed, earlier string, old *stored, over sealed, life time.Duration) attempt {
+func planRotation(at *stored, as sealed, earlier string, old *stored, over sealed, life time.Duration, latest int64) attempt {
 	a := planCreate(at, as, earlier)
 	r := &store.Replace{ID: old.id, Rev: old.rec.Rev, Raw: over.raw, TTL: over.ttl}
 	a.plan.Decide, a.on, a.own, a.old = r, r.ID, record.Rev(r.Raw), r.Rev
@@ -113,7 +114,7 @@ func planRotation(at *stored, as sealed, earlier string, old *stored, over seale
 		// Whoever was revoked since that login, or perhaps since, is not taken over. It is the
 		// old id that is entered: a revocation from now on finds that, and the new one would
 		// count for a session that nobody has if this process died before it decides.
-		a.plan.Prepare = append(a.plan.Prepare, &store.Enter{User: rec.User, ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth})
+		a.plan.Prepare = append(a.plan.Prepare, &store.Enter{User: rec.User, ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth, Latest: latest})
 		fallthrough
 	default:
 		a.plan.Tidy = []store.Step{&store.Move{User: rec.User, ID: at.id, Old: old.id, Score: rec.Auth, Life: life}}
@@ -150,7 +151,7 @@ func (c *commit) carryOut(ctx context.Context, build func() (attempt, error)) (*
 			a.plan.Until = c.until(a)
 		}
 		res, err := c.m.store.Run(ctx, &a.plan)
-		if res.Prepared && len(a.plan.Prepare) > 0 {
+		if res.Prepared && a.result.id != a.on {
 			c.inserted = record.Rev(a.raw)
 		}
 		switch {

@@ -182,7 +182,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
 	}
 	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
-	return planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec)), nil
+	return planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark()), nil
 }
 
 // successor is the head of what takes the place of old.

@@ -22,7 +22,7 @@ type Session struct {
 	r         *http.Request
 	came      sessioncookie.Request
 	confirmed time.Time // when Redis confirmed the session last
-	loadedAt  int64     // when the request was loaded, Unix microseconds, or revoked the user last
+	loadedAt  int64     // when the request was loaded, Unix microseconds, or last revoked the sessions of a user
 
 	events collector      // to be told once what is under way is settled
 	budget breaker.Budget // for waiting for Redis, of the load and of all commits together

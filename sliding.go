@@ -30,7 +30,7 @@ func (s *Session) load(ctx context.Context) error {
 	var tokens sessioncookie.Tokens
 	s.came, tokens = m.cookies.Read(s.r, now)
 	found, err := s.loadTokens(ctx, tokens.All(), now)
-	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded {
+	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.twoUsers {
 		var taken bool
 		if taken, err = s.adoptPatiently(ctx, found.live, now); taken {
 			found.live = true
@@ -91,7 +91,7 @@ func (s *Session) endAll(ctx context.Context, ids []string) error {
 }
 
 // verdicts is what the session tokens of a request turned out to be, all together.
-type verdicts struct{ live, missing, endedLately, rejected bool }
+type verdicts struct{ live, missing, endedLately, rejected, twoUsers bool }
 
 func (v *verdicts) add(one verdict) {
 	switch one {
@@ -168,11 +168,6 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 			return found, err
 		}
 		if c.verdict == live {
-			if err := s.vouch(&bounded, &c); err != nil {
-				return found, err
-			}
-		}
-		if c.verdict == live {
 			alive = append(alive, c)
 			continue
 		}
@@ -181,8 +176,11 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 			s.ended = c.ended
 		}
 	}
+	if alive, err = s.vouchForAll(&bounded, alive, &found); err != nil {
+		return found, err
+	}
 	winner, others, twoUsers := choose(alive)
-	s.others = others
+	s.others, found.twoUsers = others, twoUsers
 	if twoUsers {
 		s.note(Event{Kind: EventRefused, ID: alive[0].at.id, Reason: "cookies of two users"})
 		found.rejected = true
@@ -266,6 +264,24 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 	})
 }
 
+// vouchForAll returns those of alive whose users' credentials are as they were. It comes
+// after all that may have to be asked once more, which would find what it has ended missing.
+func (s *Session) vouchForAll(bounded *lazyContext, alive []candidate, found *verdicts) ([]candidate, error) {
+	kept := alive[:0]
+	for i := range alive {
+		c := &alive[i]
+		if err := s.vouch(bounded, c); err != nil {
+			return nil, err
+		}
+		if c.verdict == live {
+			kept = append(kept, *c)
+		} else {
+			found.add(c.verdict)
+		}
+	}
+	return kept, nil
+}
+
 // vouch ends a live session whose user's credentials have changed since its login.
 func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 	var ok bool
@@ -273,7 +289,7 @@ func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 		return err
 	}
 	c.verdict = rejected
-	if _, err := s.m.end(bounded.get(), c.at.id, false); err == nil {
+	if rec, err := s.m.end(bounded.get(), c.at.id, false); err == nil && rec != nil {
 		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, Reason: "the user's stamp changed"})
 	}
 	return nil

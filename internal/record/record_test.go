@@ -466,3 +466,24 @@ func TestKindStandsAtItsPlace(t *testing.T) {
 		})
 	}
 }
+
+func TestDataLenIsThatOfTheJSON(t *testing.T) {
+	for name, fields := range map[string][]record.Field{
+		"none":                         nil,
+		"one":                          {{Name: "x", Raw: `"yy"`}},
+		"two":                          {{Name: "x", Raw: `"yy"`}, {Name: "", Raw: `{}`}},
+		"names that have to be quoted": {{Name: "a\"\\\x00", Raw: `1`}, {Name: "é日\u2028", Raw: `2`}, {Name: strings.Repeat("<", 100), Raw: `3`}},
+	} {
+		r := &record.Record{Created: 1, Deadline: 2, Idle: 3}
+		r.SetFields(fields)
+		before := r.DataLen()
+		raw, err := r.Encode(ring(t, "a"), keyName, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, _, err := record.Open(ring(t, "a"), keyName, raw)
+		if err != nil || before != stored.DataLen() {
+			t.Errorf("%s: got %d bytes, %v, and %d once it is stored", name, before, err, stored.DataLen())
+		}
+	}
+}

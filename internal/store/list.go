@@ -7,7 +7,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession/internal/breaker"
-	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -20,28 +19,29 @@ const scanCount = 500
 
 // Indexed is one entry of a user's index.
 type Indexed struct {
-	ID    string
-	Score int64 // of the login, Unix microseconds
+	ID    string // of no certain form: whoever can write to Redis can put anything there
+	Score int64  // of the login, Unix microseconds
 }
 
 // Index returns at most n entries of user's index, the oldest login first, leaving out
-// the first skip. What has no form of an id is left out.
+// the first skip. Fewer than n are the last. The mark of a revocation is no entry; where it
+// lies among those left out, the last one of them comes again.
 func (s *Store) Index(ctx context.Context, user string, skip, n int) ([]Indexed, error) {
 	key := s.keys.User(user)
-	list := redis.NewZSliceCmd(ctx, "zrange", key, skip, skip+n-1, "withscores")
+	list := redis.NewZSliceCmd(ctx, "zrange", key, skip, skip+n, "withscores") // one may be the mark
 	err := s.exchange(ctx, exchange{command: "ZRANGE", key: key, side: breaker.Read}, func(ctx context.Context) error {
 		return foreignIsNoError(s.client.Process(ctx, list))
 	})
 	if err != nil {
 		return nil, err
 	}
-	return indexed(list), nil
+	return indexed(list, n), nil
 }
 
-func indexed(list *redis.ZSliceCmd) []Indexed {
+func indexed(list *redis.ZSliceCmd, n int) []Indexed {
 	var entries []Indexed
 	for _, z := range list.Val() {
-		if id, _ := z.Member.(string); keyspace.IsID(id) {
+		if id, _ := z.Member.(string); id != markMember && len(entries) < n {
 			entries = append(entries, Indexed{id, int64(z.Score)})
 		}
 	}

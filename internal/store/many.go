@@ -70,7 +70,7 @@ func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, user stri
 		cmds = s.addSteps(ctx, e, form, steps)
 		if user != "" {
 			key := s.keys.User(user)
-			index = redis.NewZSliceCmd(ctx, "zrange", key, 0, Page-1, "withscores")
+			index = redis.NewZSliceCmd(ctx, "zrange", key, 0, Page, "withscores") // one may be the mark
 			_ = e.pipe.Process(ctx, index)
 			e.parts = append(e.parts, part{key, index})
 		}
@@ -92,7 +92,7 @@ func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, user stri
 		}
 	}
 	if index != nil {
-		entries = indexed(index)
+		entries = indexed(index, Page)
 	}
 	return entries, unknown, nil
 }

@@ -34,7 +34,7 @@ if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[2] ~= '' and redis.pcall('GETRAN
   return 1
 end
 local at, out = 1, {1}
-local width = {replace = 4, insert = 5, ['end'] = 8, enter = 7, move = 5, mark = 3, import = 5}
+local width = {replace = 4, insert = 5, ['end'] = 8, enter = 8, move = 5, mark = 4, import = 5}
 local function wrongtype(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
 end
@@ -56,8 +56,9 @@ for i, key in ipairs(KEYS) do
     local mark = redis.pcall('ZSCORE', key, '*')
     if type(mark) == 'table' then
       if not wrongtype(mark) then return mark end
-    elseif mark and tonumber(mark) >= tonumber(ARGV[at + 6]) then
-      return {0, i - 1, false}
+    else
+      mark = mark and tonumber(mark)
+      if mark and mark >= tonumber(ARGV[at + 6]) and mark <= tonumber(ARGV[at + 7]) then return {0, i - 1, false} end
     end
   end
   at = at + (width[op] or tonumber(ARGV[at + 1]) + 2)
@@ -111,7 +112,7 @@ for i, key in ipairs(KEYS) do
     if limit > 0 then over = length - limit end
     if over > 0 and redis.call('ZSCORE', key, '*') then over = over - 1 end
     if over > 0 and old ~= '' and redis.call('ZSCORE', key, old) then over = over - 1 end
-    if over > 0 then page = redis.call('ZRANGE', key, 0, 127, 'WITHSCORES') end
+    if over > 0 then page = redis.call('ZRANGE', key, 0, 128, 'WITHSCORES') end
     done = {length, aside, over, page}
   elseif op == 'move' then
     index(key)
@@ -125,7 +126,10 @@ for i, key in ipairs(KEYS) do
     index(key)
     redis.call('ZREM', key, '')
     local mark = redis.call('ZSCORE', key, '*')
-    if not mark or tonumber(mark) < tonumber(ARGV[at + 1]) then redis.call('ZADD', key, ARGV[at + 1], '*') end
+    mark = mark and tonumber(mark)
+    if not mark or mark < tonumber(ARGV[at + 1]) or mark > tonumber(ARGV[at + 3]) then
+      redis.call('ZADD', key, ARGV[at + 1], '*')
+    end
     last(key, ARGV[at + 2])
   elseif op == 'import' then
     local head = redis.pcall('GETRANGE', key, 0, 15)
