@@ -213,7 +213,7 @@ func (p *play) request(n int, a act, storm bool) {
 	}
 	if a.Kind == "others" && strings.HasPrefix(view, "alice") || strings.HasPrefix(view, "bob") && a.Kind == "others" {
 		user, _, _ := strings.Cut(view, " ")
-		p.endings = append(p.endings, ending{user: user, spared: commit.served, round: n, call: left, ret: returned, failed: got.status != 200})
+		p.endings = append(p.endings, ending{user: user, spared: commit.served, round: n, call: left, ret: returned, failed: got.status != 200, mark: commit.left})
 	}
 }
 
