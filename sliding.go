@@ -207,27 +207,6 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 	return found, nil
 }
 
-// lazyContext is made when the first command needs it: a hit does not.
-type lazyContext struct {
-	parent   context.Context
-	deadline time.Time
-	ctx      context.Context
-	stop     context.CancelFunc
-}
-
-func (l *lazyContext) get() context.Context {
-	if l.ctx == nil {
-		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
-	}
-	return l.ctx
-}
-
-func (l *lazyContext) cancel() {
-	if l.stop != nil {
-		l.stop()
-	}
-}
-
 // named is a session that a token of the request names.
 type named struct {
 	sessioncookie.Token
