@@ -41,7 +41,7 @@ func (s *script) end(login string) *script {
 	return s.add(event{what: "end", logins: []string{login}}, nil)
 }
 
-// revoke is the mark of a revocation of all that user has.
+// revoke is the mark of a revocation of user's sessions.
 func (s *script) revoke(user string) *script {
 	return s.add(event{what: "mark", user: user, left: span{9, 9}}, nil)
 }
@@ -79,6 +79,8 @@ func TestTheModelTellsRightFromWrong(t *testing.T) {
 		{"a login is refused after a revocation", begin().revoke("alice").commit("login", "", "", "alice", 409, ""), fine},
 		{"a login is refused without one", begin().commit("login", "", "", "alice", 409, ""), wrong},
 		{"a login stands though its password was checked before a revocation", begin().revoke("alice").commit("login", "", "", "alice", 200, "A"), wrong},
+		{"a second factor is refused after a revocation", begin().commit("half", "", "", "alice", 200, "A").revoke("alice").commit("promote", "A", "A", "", 409, ""), fine},
+		{"a second factor counts though its password was checked before a revocation", begin().commit("half", "", "", "alice", 200, "A").revoke("alice").commit("promote", "A", "A", "", 200, "B"), wrong},
 		{"a refused login ended nobody's session", loggedIn("bob", "A").revoke("alice").commit("login", "A", "A", "alice", 409, "").load("read", "A", "A", "bob"), fine},
 		{"a refused login ended another user's session", ended(loggedIn("bob", "A").revoke("alice").commit("login", "A", "A", "alice", 409, "")), wrong},
 		{"in a storm that may be, by a try whose reply was lost", ended(loggedIn("bob", "A").storm().revoke("alice").commit("login", "A", "A", "alice", 409, "").storm()), fine},

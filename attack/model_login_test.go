@@ -55,7 +55,7 @@ func (w *world) entered(e event, out *outcomeOf, user string, checked span, h he
 	case out.issued == "" || w.nodes[out.issued].login != "":
 		return nil
 	case n.half:
-		n.idle, n.deadline, n.checked = halfOpen, e.now+halfOpen, e.left
+		n.idle, n.deadline, n.checked = halfOpen, e.now+halfOpen, e.loaded
 	case w.mustRefuse(user, checked):
 		return nil
 	}

@@ -18,7 +18,7 @@ type event struct {
 	cookie string   // the id that came
 	served string   // the id that the handler saw
 	logins []string // what end ends
-	user   string   // that logs in, or who was revoked, or whose login end is to end; "" for any
+	user   string   // that logs in, or whose sessions were revoked
 	tag    string
 	loaded span // when it was, by the servers' clock
 	left   span // when the handler ran; of a mark, when it was made
