@@ -94,6 +94,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		s.m.takeAway(ctx, c.orphaned)
 	}
 	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
+		s.m.tellUpkeep(c.out.err, s.note)
 		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again
 	}
 	err := c.out.err
