@@ -95,7 +95,10 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		s.m.takeAway(ctx, c.orphaned)
 	}
 	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
-		c.noteRefusal(c.out.err)
+		s.m.tellUpkeep(c.out.err, func(e Event) {
+			e.ID, e.UserID = c.id(), c.head.User
+			s.note(e)
+		})
 		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again
 	}
 	err := c.out.err

@@ -33,6 +33,9 @@ type Config struct {
 	// Client is used instead of URL. It stays the caller's to close. Set its
 	// ContextTimeoutEnabled: without, each command takes a goroutine more, and on a
 	// frozen Redis one that stays until the client's own timeouts.
+	// Connections of it that lead nowhere, as after a NAT forgot them, cost a wait of
+	// RedisTimeout each until its pool is rid of them. Those made for URL are closed when an
+	// outage begins, and idle ones are looked at before use, with TLS too.
 	Client redis.UniversalClient
 	// Prefix begins every key, "session:" unless set. It keeps environments,
 	// tenants and versions apart.

@@ -20,7 +20,7 @@ import (
 )
 
 // core is what an Admin and a Manager have in common: the configuration, the keys, the
-// door to Redis, events and counters. Nothing in it changes once it is made.
+// door to Redis, events and counters. Nothing else in it changes once it is made.
 type core struct {
 	cfg      Config
 	ring     record.Ring // empty without secrets: then nothing that Redis says is checked
@@ -33,6 +33,8 @@ type core struct {
 	breaker  *breaker.Breaker // nil for an Admin alone, whose callers wait as long as they like
 	count    counters
 	onEnd    func(ids ...string) // called with what has ended; may be nil
+
+	upkeepTold sometimes // of refusals of what no request waits for
 }
 
 // Format writes what may be shown of an Admin or Manager, for every verb: neither secrets
@@ -73,6 +75,7 @@ func (k *core) openStore() {
 	k.store = store.New(store.Config{
 		Client: k.client, Topology: k.topology, Keys: k.keys, Timeout: k.cfg.RedisTimeout,
 		Breaker: k.breaker, PoolCommands: k.own, Apart: tuning.Current().Apart,
+		TidyFailed: func(err error) { k.tellUpkeep(err, func(e Event) { k.emit(context.Background(), e) }) },
 	})
 }
 

@@ -25,7 +25,7 @@ const (
 	EventOutageBegan EventKind = "outage began" // a primary cannot be read, or not be written: Reason tells
 	EventOutageEnded EventKind = "outage ended" // it can again, with the same Reason
 	EventImported    EventKind = "imported"     // a session of another package was imported, or taken over by its old cookie
-	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error
+	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error, or Redis refuses what no request waits for
 )
 
 // Event tells of one thing that happened. It holds no SID, no cookie and no

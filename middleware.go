@@ -65,12 +65,11 @@ type Manager struct {
 	streams *watch.Watcher
 	cache   *outage.Cache
 
-	expireTold      sometimes   // of refusals to prolong
-	readTold        sometimes   // of refusals to read
-	bookkeepingTold sometimes   // of refusals to rotate, and to note what was seen
-	plainHTTP       atomic.Bool // told that browsers drop the cookies
-	away            atomic.Bool // down is not empty
-	down            []string    // what Redis does not do at the moment; outageChanged alone uses it
+	expireTold sometimes   // of refusals to prolong
+	readTold   sometimes   // of refusals to read
+	plainHTTP  atomic.Bool // told that browsers drop the cookies
+	away       atomic.Bool // down is not empty
+	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
 
 // New returns a Manager. It reports every mistake in c at once. It asks Redis

@@ -152,18 +152,6 @@ func refusal(err error) string {
 	return e.Error()
 }
 
-// noteRefusal tells, now and then, of bookkeeping that Redis refuses: while it does, no id is
-// rotated, and a rotated one leads on.
-func (c *commit) noteRefusal(err error) {
-	reason := refusal(err)
-	if reason == "" {
-		return
-	}
-	c.m.bookkeepingTold.tell(c.m.cfg.Now(), func() {
-		c.s.note(Event{Kind: EventFailed, ID: c.id(), UserID: c.head.User, Reason: reason, Err: fmt.Errorf("redsession: rotating, or noting that a rotated id was shown: %w", err)})
-	})
-}
-
 // sometimes tells of what happens at each request, but once a minute.
 type sometimes struct {
 	mu   sync.Mutex
@@ -186,12 +174,22 @@ func (s *sometimes) tell(now time.Time, fn func()) {
 // served from memory: that ends with Config.OutageMaxStale.
 func (s *Session) tellRefusedRead(err error) {
 	reason := refusal(err)
-	if reason == "" || store.MeaningOf(err).Recovery != rediserr.Stays {
+	if reason == "" || passes(err) {
 		return
 	}
 	s.m.readTold.tell(s.m.cfg.Now(), func() {
 		s.note(Event{Kind: EventFailed, Reason: reason, Err: fmt.Errorf("redsession: loading session: %w", err)})
 	})
+}
+
+// tellUpkeep tells, once a minute, of a refusal that stays of what no request waits for: a
+// timed rotation, an entry in an index.
+func (k *core) tellUpkeep(err error, tell func(Event)) {
+	if reason := refusal(err); reason != "" && !passes(err) {
+		k.upkeepTold.tell(k.cfg.Now(), func() {
+			tell(Event{Kind: EventFailed, Reason: reason, Err: fmt.Errorf("redsession: keeping sessions in order: %w", err)})
+		})
+	}
 }
 
 // recall goes on from what this process remembers of a session of tokens, as Redis is

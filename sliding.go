@@ -308,7 +308,10 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 		s.beginBinding(at.rec, now)
 	}
 	if c.followed || touch {
-		_ = m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)) // what fails waits for the next hit
+		if err := m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)); err != nil { // the next hit does it
+			m.count.expireFailed.Add(1)
+			m.tellUpkeep(err, s.note)
+		}
 	}
 	if !c.known && at.legacy == "" {
 		m.cache.Confirm(at.id, c.raw, at.rec)

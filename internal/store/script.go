@@ -202,15 +202,15 @@ func (s *Store) runInWaves(ctx context.Context, p *Plan) (Result, error) {
 		case len(part) == 0:
 			continue
 		case i == 2 && !p.AwaitTidy:
-			s.Background(ctx, func(ctx context.Context) { _, _ = s.wave(ctx, part) })
+			s.Background(ctx, func(ctx context.Context) { s.tidy(ctx, part) })
+			return res, nil
+		case i == 2:
+			s.tidy(ctx, part)
 			return res, nil
 		case i == 1 && p.late():
 			return res, ErrLate
 		}
 		done, err := s.wave(ctx, part)
-		if err != nil && i == 2 {
-			return res, nil // who reads the index next does it
-		}
 		if err != nil || done.Refused != nil {
 			done.Prepared, done.Sent = res.Prepared, err != nil && i == 1
 			return done, err
@@ -218,6 +218,13 @@ func (s *Store) runInWaves(ctx context.Context, p *Plan) (Result, error) {
 		res.Prepared = true
 	}
 	return res, nil
+}
+
+// tidy performs the last part of a plan. If it fails, who reads the index next does it.
+func (s *Store) tidy(ctx context.Context, part []Step) {
+	if _, err := s.wave(ctx, part); err != nil && s.tidyFailed != nil {
+		s.tidyFailed(err)
+	}
 }
 
 // wave performs steps side by side, each by a script of its own.
