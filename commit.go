@@ -288,17 +288,6 @@ func (c *commit) try(ctx context.Context, leave func()) error {
 	return c.run(bounded)
 }
 
-// withoutSeen has what the handler changed go on without noting that a rotated id was seen,
-// which the next hit does, where the node of the user's index alone cannot be reached.
-func (c *commit) withoutSeen(err error) bool {
-	e := asStoreError(err)
-	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || e.Key != c.m.keys.User(c.head.User) {
-		return false
-	}
-	c.seen = 0
-	return true
-}
-
 // worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.
 func (c *commit) worthWaiting(err error) bool {
 	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled) && !errors.Is(err, errTooLate)

@@ -154,6 +154,17 @@ func (c *commit) commitRotation(ctx context.Context) error {
 	return nil
 }
 
+// withoutSeen has what the handler changed go on without noting that a rotated id was seen,
+// which the next hit does, where the node of the user's index alone cannot be reached.
+func (c *commit) withoutSeen(err error) bool {
+	e := asStoreError(err)
+	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || e.Key != c.m.keys.User(c.head.User) {
+		return false
+	}
+	c.seen = 0
+	return true
+}
+
 // errRotatedMeanwhile is that another request was first to rotate the session.
 var errRotatedMeanwhile = errors.New("another request has rotated the session")
 
@@ -175,7 +186,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	}
 	key := m.keys.Session(old.id)
 	tomb, err := record.NewRotationTombstone(m.ring, record.Rotation{
-		Key: key, Old: old.bearer(), Next: at.sid[:], NextID: at.id,
+		Key: key, Old: old.bearer(), Next: at.sid[:], NextID: at.id, Origin: old.rec.Origin,
 		Seen: cmp.Or(old.rec.Seen, seen), Deadline: now.Add(life).Unix(), Adopted: old.legacy != "",
 	})
 	if err != nil {

@@ -147,7 +147,7 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 	defer bounded.cancel()
 	var first [1]candidate // what one token needs is allocated with the session
 	var one [1]named
-	alive, list := first[:0], one[:0]
+	list := one[:0]
 	for i := range tokens {
 		at := &s.named
 		if i > 0 {
@@ -161,21 +161,8 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}
-	for _, n := range list {
-		c, err := s.resolve(&bounded, n.at, tokens, n.ttl(now), n.Value, now)
-		if err != nil {
-			return found, err
-		}
-		if c.verdict == live {
-			alive = append(alive, c)
-			continue
-		}
-		found.add(c.verdict)
-		if c.ended.at > s.ended.at {
-			s.ended = c.ended
-		}
-	}
-	if alive, err = s.vouchForAll(&bounded, alive, &found); err != nil {
+	alive, found, err := s.resolveAll(&bounded, list, first[:0], now)
+	if err != nil {
 		return found, err
 	}
 	winner, others, twoUsers := choose(alive)
@@ -259,6 +246,34 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 	m.expireTold.tell(m.cfg.Now(), func() {
 		s.note(Event{Kind: EventFailed, Reason: cmp.Or(refusal(refused), refused.Error()), Err: fmt.Errorf("redsession: prolonging session: %w", refused)})
 	})
+}
+
+// resolveAll finds out what list names, and appends to alive the live sessions whose users'
+// credentials are as they were.
+func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candidate, now time.Time) (_ []candidate, found verdicts, err error) {
+	var late []lateUse
+	for _, n := range list {
+		c, err := s.resolve(bounded, n.at, n.ttl(now), n.Value, now)
+		if err != nil {
+			return nil, found, err
+		}
+		switch c.verdict {
+		case live:
+			alive = append(alive, c)
+			continue
+		case replayed:
+			late = append(late, c.late)
+		}
+		found.add(c.verdict)
+		if c.ended.at > s.ended.at {
+			s.ended = c.ended
+		}
+	}
+	for _, l := range late {
+		s.noteReplay(l, alive)
+	}
+	alive, err = s.vouchForAll(bounded, alive, &found)
+	return alive, found, err
 }
 
 // vouchForAll returns those of alive whose users' credentials are as they were. It comes
