@@ -9,7 +9,6 @@ import (
 
 	"github.com/redsession/redsession/internal/breaker"
 	"github.com/redsession/redsession/internal/keyspace"
-	"github.com/redsession/redsession/internal/rediserr"
 )
 
 const (
@@ -51,7 +50,7 @@ func (s *Store) Check(ctx context.Context) (refused []error, err error) {
 	for _, cmd := range cmds {
 		e := exchange{command: strings.ToUpper(cmd.Name()), side: breaker.Write}
 		err := s.topology.Bounded(ctx, func(ctx context.Context) error { return s.client.Process(ctx, cmd) })
-		if err != nil && !rediserr.Absent(err) {
+		if err = foreignIsNoError(err); err != nil { // another server that starts now uses the same keys
 			refused = append(refused, s.wrap(e, err))
 		}
 	}
