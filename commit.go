@@ -60,7 +60,7 @@ var (
 // not nil.
 func (s *Session) commit(ctx, waits context.Context, add func()) error {
 	err := s.settle(ctx, waits, add)
-	if reason := refusal(err); reason != "" && waits != nil { // the operator hears of it, whatever the handler answers
+	if reason := refusal(err); reason != "" && waits != nil && s.broken == nil { // the operator hears of it, whatever the handler answers
 		s.mu.Lock()
 		e := Event{Kind: EventFailed, UserID: s.head.User, Reason: reason, Err: err}
 		if s.base != nil {
@@ -86,7 +86,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 			s.apply(c)
 		}
 	}()
-	c.out.err = c.perform(collecting(ctx, &s.events), waits)
+	c.out.err = c.perform(s.m.collecting(ctx, &s.events), waits)
 	settled = true
 	if c.out.err != nil {
 		if c.inserted != "" && c.open == nil {
@@ -113,8 +113,12 @@ func (s *Session) begin(add func()) (*commit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	waited := s.waitLocked()
-	if s.saving != nil {
+	switch {
+	case s.saving != nil:
 		return nil, errWithin
+	case s.broken != nil:
+		s.forget()
+		return nil, s.broken
 	}
 	if add != nil {
 		add()
@@ -195,8 +199,6 @@ func (s *Session) waitLocked() (errs error) {
 func (s *Session) forbidden(first bool) error {
 	p := &s.pending
 	switch {
-	case s.broken != nil:
-		return s.broken
 	case p.err != nil && !p.logout:
 		return p.err
 	case first && s.isLocked:

@@ -125,7 +125,9 @@ type Config struct {
 	// ErrorHandler answers a request whose session could not be loaded or
 	// committed. Find the reason with errors.Is; do not show err.Error() to the
 	// client. The default answers 409 (ErrGone), 503 with Retry-After
-	// (ErrUnavailable) or 500. When the response had already begun, the error is
+	// (ErrUnavailable) or 500. The request's context has the session: an empty one if it
+	// could not be loaded, whose Save returns the same error. What is changed here is
+	// kept by Save alone, as far as it needs no new cookie. When the response had already begun, the error is
 	// also ErrHeadersSent, writes go nowhere, and the connection is cut afterwards
 	// so that the client does not take the response for a success.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)

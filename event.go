@@ -117,11 +117,12 @@ type collector struct {
 	list []Event
 }
 
-type collectorKey struct{}
+// collectorKey finds the collector of one Manager: what another emits meanwhile is its own.
+type collectorKey struct{ of *core }
 
-// collecting returns a context under which emit leaves events with c.
-func collecting(ctx context.Context, c *collector) context.Context {
-	return context.WithValue(ctx, collectorKey{}, c)
+// collecting returns a context under which k's emit leaves events with c.
+func (k *core) collecting(ctx context.Context, c *collector) context.Context {
+	return context.WithValue(ctx, collectorKey{k}, c)
 }
 
 func (c *collector) add(e Event) {
@@ -142,7 +143,7 @@ func (c *collector) take() []Event {
 // emit counts e, logs it and hands it to Config.OnEvent; under a context made by
 // collecting it leaves that for later.
 func (a *core) emit(ctx context.Context, e Event) {
-	if c, ok := ctx.Value(collectorKey{}).(*collector); ok {
+	if c, ok := ctx.Value(collectorKey{a}).(*collector); ok {
 		c.add(e)
 		return
 	}

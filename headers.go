@@ -137,6 +137,30 @@ func (s *Session) addVary(h http.Header, name string) {
 	h.Add("Vary", name)
 }
 
+// sendInnerCookies is sendCommittedCookie for the Managers within this one's Handler.
+func (s *Session) sendInnerCookies(h http.Header) {
+	s.mu.Lock()
+	list := s.inner
+	s.mu.Unlock()
+	for _, inner := range list {
+		_ = inner.sendCommittedCookie(h) // signed once already
+		inner.sendInnerCookies(h)
+	}
+}
+
+// nest is told of the session of a Manager whose Handler is within this one's.
+func (s *Session) nest(inner *Session) {
+	s.mu.Lock()
+	s.inner = append(s.inner, inner)
+	s.mu.Unlock()
+	mine, its := &s.m.cfg, &inner.m.cfg
+	if mine.Cookie.Name != its.Cookie.Name && (mine.Header == "" || !strings.EqualFold(mine.Header, its.Header)) || !inner.m.sameName.CompareAndSwap(false, true) {
+		return
+	}
+	its.Logger.Warn("two Managers handle the same requests and keep their sessions in a cookie, or header, of the same name: each makes browsers forget "+
+		"the other's sessions. Give each a Cookie.Name and a Header of its own", "cookie", its.Cookie.Name, "prefix", its.Prefix, "other prefix", mine.Prefix)
+}
+
 // warnOfPlainHTTP says once, in the log, that browsers will not keep the cookies of this
 // site: they take a Secure cookie over HTTPS alone, but for names of their own machine.
 func (s *Session) warnOfPlainHTTP() {

@@ -182,7 +182,7 @@ func (s *Session) updateFrom(name, old, raw string, fn func(old string) (string,
 // application that Redis accepted found it, "" for none.
 func (s *Session) take(ctx context.Context, name string) (taken string, err error) {
 	if _, there := s.value(name); !there {
-		return "", nil
+		return "", s.broken
 	}
 	remove := func(old string) (string, error) {
 		taken = old

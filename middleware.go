@@ -67,6 +67,7 @@ type Manager struct {
 	expireTold sometimes   // of refusals to prolong
 	readTold   sometimes   // of refusals to read
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
+	sameName   atomic.Bool // told that another Manager's cookie has the same name
 	away       atomic.Bool // down is not empty
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
@@ -159,7 +160,7 @@ func (x *exchange) Value(key any) any {
 type loading struct{ *exchange }
 
 func (l loading) Value(key any) any {
-	if key == (collectorKey{}) {
+	if key == (collectorKey{l.session.m.core}) {
 		return &l.session.events
 	}
 	return l.Context.Value(key)
@@ -247,6 +248,9 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			m.answer(w, s.r, err)
 			return
 		}
+		if outer, ok := Lookup(r.Context()); ok {
+			outer.nest(s)
+		}
 		if s.isLocked && m.binding.bounces(r) {
 			m.binding.bounce(w, "")
 			return
@@ -271,16 +275,18 @@ func settleCopy(r, inner *http.Request) {
 func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
 	e := Event{Kind: EventFailed, Reason: refusal(err), Err: err}
 	e.ofRequest(r, m.cfg.TrustedHops)
-	if s, ok := m.Lookup(r.Context()); ok {
-		s.mu.Lock()
-		if e.UserID = s.head.User; s.base != nil {
-			e.ID = s.base.id
-		}
-		s.mu.Unlock()
+	s := m.FromContext(r.Context())
+	s.mu.Lock()
+	if e.UserID = s.head.User; s.base != nil {
+		e.ID = s.base.id
 	}
+	s.mu.Unlock()
 	m.emit(r.Context(), e)
 	neverStore(w.Header()) // whatever answers: it is of this moment alone
 	m.cfg.ErrorHandler(w, r, err)
+	if s.changed() {
+		m.cfg.Logger.Warn("what Config.ErrorHandler changes in a session is lost: it must call Save", "method", r.Method, "path", r.URL.Path)
+	}
 }
 
 func answerError(w http.ResponseWriter, _ *http.Request, err error) {

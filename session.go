@@ -33,6 +33,7 @@ type Session struct {
 	saving   *saving          // the commit under way, if there is one
 	base     *stored          // what Redis is known to hold; nil if that is nothing
 	others   []*stored        // further live sessions whose cookies came
+	inner    []*Session       // of Managers within this one's Handler: the same response carries their cookies
 	toEnd    []string         // sessions that an ending cookie asks to end, and that have not been
 	dead     bool             // the client's id was ended, and no other took its place
 	ended    ending           // of the client's id, if it was ended lately

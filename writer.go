@@ -102,11 +102,13 @@ func (w *responseWriter) begin() error {
 	return w.err
 }
 
-// restoreHeaders drops what the handler has made of the headers.
+// restoreHeaders drops what the handler has made of the headers, but for the cookies of
+// what Managers within have committed.
 func (w *responseWriter) restoreHeaders() http.Header {
 	h := w.ResponseWriter.Header()
 	clear(h)
-	maps.Copy(h, w.outside)
+	maps.Copy(h, w.outside.Clone())
+	w.session.sendInnerCookies(h)
 	return h
 }
 

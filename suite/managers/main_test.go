@@ -1,0 +1,9 @@
+package managers_test
+
+import (
+	"testing"
+
+	"github.com/redsession/redsession/internal/stage"
+)
+
+func TestMain(m *testing.M) { stage.Main(m) }
