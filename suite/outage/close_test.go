@@ -2,6 +2,9 @@ package outage_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -111,9 +114,87 @@ func wantClosed(t *testing.T, o *stage.Outage, id string) {
 			t.Errorf("after Close, %s: got %q, want %q", row.name, got, row.want)
 		}
 	}
-	wantUnavailable(t, "after Close, Revoke", o.M.Revoke(t.Context(), id))
-	wantUnavailable(t, "after Close, RevokeUser", stage.ErrorOf(o.M.RevokeUser(t.Context(), "alice")))
-	wantUnavailable(t, "after Close, Sessions", stage.ErrorOf(o.M.Sessions(t.Context(), "alice")))
+	wantAdminClosed(t, t.Context(), o, id)
+}
+
+// wantAdminClosed checks that nothing is listed, ended or imported any more.
+func wantAdminClosed(t *testing.T, ctx context.Context, o *stage.Outage, id string) {
+	t.Helper()
+	for name, err := range map[string]error{
+		"Revoke":     o.M.Revoke(ctx, id),
+		"RevokeOf":   stage.ErrorOf(o.M.RevokeOf(ctx, "alice", id)),
+		"RevokeUser": stage.ErrorOf(o.M.RevokeUser(ctx, "alice")),
+		"RevokeAll":  stage.ErrorOf(o.M.RevokeAll(ctx)),
+		"Sessions":   stage.ErrorOf(o.M.Sessions(ctx, "alice")),
+		"Count":      stage.ErrorOf(o.M.Count(ctx)),
+		"Import":     stage.ErrorOf(o.M.Import(ctx, []redsession.LegacyRecord{stage.OldSession(o.Env, "old", "alice")}, false)),
+		"forced":     stage.ErrorOf(o.M.Import(ctx, []redsession.LegacyRecord{stage.OldSession(o.Env, "old", "alice")}, true)),
+		"All":        listing(ctx, o.M),
+	} {
+		wantUnavailable(t, "after Close, "+name, err)
+	}
+}
+
+func listing(ctx context.Context, m *redsession.Manager) error {
+	for _, err := range m.All(ctx) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A handler that is still running when the Manager is closed is told so by all that it tries,
+// its streams end, and its answer is an error if it changes something.
+func TestOutageCloseRefusesWhatIsStillRunning(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(s *redsession.Session){
+		"a write":     func(s *redsession.Session) { stage.Number.Set(s, 2) },
+		"a login":     func(s *redsession.Session) { s.Login("bob") },
+		"a promotion": (*redsession.Session).Promote,
+		"a logout":    (*redsession.Session).Logout,
+		"a new id":    (*redsession.Session).Rotate,
+	} {
+		for _, saves := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, Save: %t", name, saves), func(t *testing.T) {
+				t.Parallel()
+				o := stage.NewOutage(t)
+				closeInside := func(w http.ResponseWriter, r *http.Request, s *redsession.Session) {
+					stream := s.Context()
+					if err := o.M.Close(); err != nil {
+						t.Errorf("Close: got %v, want nil", err)
+					}
+					if stream.Err() == nil || s.Context().Err() == nil {
+						t.Error("got a stream that goes on after Close, want it ended")
+					}
+					wantAdminClosed(t, r.Context(), o, s.ID())
+					stage.Number.Set(s, 3)
+					wantUnavailable(t, "RevokeOthers, which saves first", stage.ErrorOf(o.M.RevokeOthers(r.Context(), s)))
+					_, _, err := stage.Number.Take(r.Context(), s)
+					wantUnavailable(t, "Take", err)
+					if change(s); saves {
+						wantUnavailable(t, "Save", s.Save(r.Context()))
+						w.WriteHeader(http.StatusServiceUnavailable)
+					}
+				}
+				b := stage.NewBrowser(t, stage.Serve(t, o.M, stage.Handlers{
+					"/begin": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) {
+						s.Login("alice", redsession.Pending())
+						stage.Number.Set(s, 1)
+					},
+					"/close": closeInside,
+				}))
+				b.Get("/begin")
+				held := o.Dump(t)
+				if a := b.Get("/close"); a.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("got status %d, want 503", a.StatusCode)
+				}
+				if got := o.Dump(t); !maps.Equal(got, held) {
+					t.Errorf("got %v in Redis, want it as before: %v", got, held)
+				}
+			})
+		}
+	}
 }
 
 func TestOutageCloseMakesTheLogoutsThatAreLeft(t *testing.T) {
