@@ -156,7 +156,7 @@ type ending struct {
 	round     int
 	call, ret int64
 	failed    bool // nobody knows what was ended
-	mark      span // when the user was revoked, logins under way included; zero if not
+	mark      span // when the user's sessions were revoked, logins under way included; zero if not
 }
 
 // request performs a request of a browser and notes its two steps. In a storm, when a server may answer from memory,
@@ -210,7 +210,7 @@ func (p *play) request(n int, a act, storm bool) {
 	}
 	if a.Kind == "others" && strings.HasPrefix(view, "alice") || strings.HasPrefix(view, "bob") && a.Kind == "others" {
 		user, _, _ := strings.Cut(view, " ")
-		p.endings = append(p.endings, ending{user: user, spared: commit.served, round: n, call: left, ret: returned, failed: got.status != 200})
+		p.endings = append(p.endings, ending{user: user, spared: commit.served, round: n, call: left, ret: returned, failed: got.status != 200, mark: commit.left})
 	}
 }
 

@@ -262,7 +262,7 @@ func (w *world) loggedIn(e event, out *outcomeOf, at string, old node, live bool
 		checked = old.checked
 	}
 	if n.half {
-		n.idle, n.deadline, n.checked = halfOpen, e.now+halfOpen, e.left
+		n.idle, n.deadline, n.checked = halfOpen, e.now+halfOpen, e.loaded
 	}
 	keep := old.user == "" || old.user == user
 	if live && keep {

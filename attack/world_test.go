@@ -76,7 +76,7 @@ type span struct{ from, to int64 }
 // world is a state of the model. It is never changed.
 type world struct {
 	nodes map[string]node
-	marks map[string]span // when all that a user had was revoked, last; from is 0 if it may not have been
+	marks map[string]span // when a user's sessions were revoked, last; from is 0 if it may not have been
 	storm bool            // there has been one: a rotation may have had an unknown outcome
 	text  string
 }
@@ -102,7 +102,7 @@ func (w *world) with(changed map[string]node) *world {
 	return newWorld(nodes, w.marks, w.storm)
 }
 
-// marked is w once all that the user had was revoked.
+// marked is w once the user's sessions, or those beside another one, were revoked.
 func (w *world) marked(user string, at span) *world {
 	marks := maps.Clone(w.marks)
 	old := marks[user]
