@@ -19,8 +19,12 @@ import (
 // stores the response, unless the handler sets Cache-Control.
 func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !m.guarded(r).LoggedIn() {
+		s := m.guarded(r)
+		if !s.LoggedIn() {
 			m.cfg.Unauthorized.ServeHTTP(w, r)
+			return
+		}
+		if m.refusesUnbound(w, r, s) {
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -43,6 +47,9 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
 			}
+			if m.refusesUnbound(w, r, s) {
+				return
+			}
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -55,6 +62,10 @@ func (m *Manager) guarded(r *http.Request) *Session {
 	defer s.mu.Unlock()
 	s.guarded = true
 	return s
+}
+
+func answerForbidden(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "Your browser could not prove that this is your device.", http.StatusForbidden)
 }
 
 func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
@@ -70,6 +81,9 @@ func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
 func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if s.m != m {
 		return 0, errForeign
+	}
+	if s.Locked() {
+		return 0, errLocked
 	}
 	if err := s.Save(ctx); err != nil {
 		return 0, err
@@ -94,7 +108,8 @@ const csrfLen = 32
 // CSRFToken returns a token to put into forms and headers of unsafe requests,
 // and to check there with VerifyCSRF. It is masked anew at each call, so that
 // compression does not leak it (BREACH). Timed rotation keeps it valid, login
-// and logout do not. Reading it stores the session. One that was read under an id that
+// and logout do not. Reading it stores the session; one that was read in a locked session is
+// valid for a Login as well. One that was read under an id that
 // had ended a moment before, as the answer to a login was lost, is valid for a Login.
 func (s *Session) CSRFToken() string {
 	var b [2 * csrfLen]byte
@@ -107,6 +122,7 @@ func (s *Session) CSRFToken() string {
 		rand.Read(masked) // belongs to no session, and is refused
 		return base64.RawURLEncoding.EncodeToString(b[:])
 	case s.dead && !s.pending.login: // the form may be that of a login, which works
+	case s.isLocked && !s.pending.fresh: // likewise
 	case s.base == nil || s.pending.fresh:
 		s.pending.store = true
 	}
@@ -123,7 +139,7 @@ func (s *Session) VerifyCSRF(token string) bool {
 	}
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base == nil && s.ended.id == "" {
+	if s.base == nil && s.ended.id == "" && !s.isLocked {
 		return false
 	}
 	subtle.XORBytes(b[:csrfLen], b[:csrfLen], b[csrfLen:])
@@ -137,6 +153,9 @@ func (s *Session) VerifyCSRF(token string) bool {
 // csrfLocked derives the secret from what names this login and no other; an id that was
 // ended lately has one of its own.
 func (s *Session) csrfLocked(k *record.Keys) []byte {
+	if s.isLocked && !s.pending.fresh {
+		return k.CSRF(s.locked[0].id, "locked")
+	}
 	if s.base == nil && s.ended.id != "" && !s.pending.store && !s.pending.fresh {
 		return k.CSRF(s.ended.id, "ended")
 	}

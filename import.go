@@ -159,7 +159,7 @@ func (m *Manager) enter(ctx context.Context, listed []*imported) error {
 		if !enters[i].Revoked {
 			continue
 		}
-		if _, err := m.endOf(ctx, im.id, im.rec.User, true); err != nil {
+		if _, err := m.endOf(ctx, im.id, im.rec, true); err != nil {
 			return err
 		}
 		im.outcome.Status = ImportEnded

@@ -12,18 +12,18 @@ import (
 
 // claiming returns w with the interfaces that what is below it has. It allocates nothing.
 func (w *responseWriter) claiming() http.ResponseWriter {
-	below := w.ResponseWriter
+	under := w.ResponseWriter
 	has := 0
-	if flushes(below) {
+	if flushes(under) {
 		has |= canFlush
 	}
-	if reaches[http.Hijacker](below) {
+	if reaches[http.Hijacker](under) {
 		has |= canHijack
 	}
-	if reaches[closeNotifier](below) {
+	if reaches[closeNotifier](under) {
 		has |= canNotify
 	}
-	if reaches[http.Pusher](below) {
+	if reaches[http.Pusher](under) {
 		has |= canPush
 	}
 	return kinds[has](w)
@@ -130,16 +130,19 @@ func reaches[T any](w http.ResponseWriter) bool {
 }
 
 // find looks for what can do T, from w down to the server's own writer.
-func find[T any](w http.ResponseWriter) (T, bool) {
-	for {
+func find[T any](w http.ResponseWriter) (t T, ok bool) {
+	for ; w != nil; w = below(w) {
 		if t, ok := w.(T); ok {
 			return t, true
 		}
-		below, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			var none T
-			return none, false
-		}
-		w = below.Unwrap()
 	}
+	return t, false
+}
+
+// below is what w is wrapped around, nil if it does not tell.
+func below(w http.ResponseWriter) http.ResponseWriter {
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		return u.Unwrap()
+	}
+	return nil
 }

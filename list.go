@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type Info struct {
 	ExpiresAt  time.Time // if no further request comes
 	TTL        time.Duration
 	Bytes      int // of the record in Redis
+	// DeviceBound tells whether the session belongs to a device: see Config.DeviceBinding.
+	DeviceBound bool
 }
 
 // info describes what lies in e. It reports false for a tombstone, for nothing,
@@ -46,13 +49,13 @@ func (k *core) info(e store.Entry) (Info, bool) {
 			seen = t
 		}
 	}
-	i := Info{
-		ID: e.ID, RemoteAddr: rec.RemoteAddr, UserAgent: rec.UserAgent,
+	i := Info{ // with texts of its own: those of rec are parts of the whole record
+		ID: e.ID, RemoteAddr: strings.Clone(rec.RemoteAddr), UserAgent: strings.Clone(rec.UserAgent),
 		CreatedAt: time.Unix(rec.Created, 0), AuthTime: unixMicro(rec.Auth),
-		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()),
+		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()), DeviceBound: rec.Bound(),
 	}
 	if rec.LoggedIn() {
-		i.UserID = rec.User
+		i.UserID = strings.Clone(rec.User)
 	}
 	return i, true
 }

@@ -109,6 +109,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 	if !keep {
 		head.Created = now.Unix()
 	}
+	s.bindLogin(&head)
 	switch {
 	case pending:
 		head.Idle, head.Deadline = seconds(pendingLife), now.Add(pendingLife).Unix()
@@ -252,7 +253,7 @@ func (c *commit) endOthers(ctx context.Context) {
 // endLeft ends a session that the client had beside the one that it has now. If Redis does
 // not, this process serves it no more, and ends it later.
 func (c *commit) endLeft(ctx context.Context, at *stored) {
-	_, err := c.m.end(ctx, at.id, true)
+	_, err := c.m.endOf(ctx, at.id, at.rec, true)
 	if err == nil {
 		return
 	}
@@ -305,19 +306,17 @@ func (c *commit) commitLogout(ctx context.Context) error {
 }
 
 // endSessions ends all sessions whose cookies came. Until Redis has done that, this process
-// serves them no more.
+// serves them no more, and an ending cookie asks for it, whatever kept Redis from it.
 func (c *commit) endSessions(ctx context.Context) error {
 	m, all := c.m, c.others
 	if c.base != nil {
 		all = append([]*stored{c.base}, all...)
 	}
 	for _, at := range all {
-		if _, err := m.endOf(ctx, at.id, at.rec.User, true); err != nil {
-			if passes(err) { // otherwise nothing would ever make up for it
-				c.out.toEnd = !c.sent
-				for _, at := range all {
-					m.block(at)
-				}
+		if _, err := m.endOf(ctx, at.id, at.rec, true); err != nil {
+			c.out.toEnd = !c.sent
+			for _, at := range all {
+				m.block(at)
 			}
 			return unavailable(err)
 		}

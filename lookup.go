@@ -2,6 +2,7 @@ package redsession
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -210,4 +211,25 @@ func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Ti
 		c.ended = ending{id: at.id, at: tomb.EndedAt, next: tomb.Next}
 	}
 	return c, tomb
+}
+
+// lazyContext is made when the first command needs it: a hit does not.
+type lazyContext struct {
+	parent   context.Context
+	deadline time.Time
+	ctx      context.Context
+	stop     context.CancelFunc
+}
+
+func (l *lazyContext) get() context.Context {
+	if l.ctx == nil {
+		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
+	}
+	return l.ctx
+}
+
+func (l *lazyContext) cancel() {
+	if l.stop != nil {
+		l.stop()
+	}
 }

@@ -206,8 +206,8 @@ func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 		{"a rotation of a half-open one", rotation(record.Record{User: "ada", Pending: true}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
 		{"a user's session of another package", adoption(record.Record{User: "ada", Auth: 50}), inserted + "; and enter ada o at 50 for 2h0m0s, limit 0, old -, checked 50, latest 99; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s", true},
 		{"an anonymous one of another package", adoption(record.Record{}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
-		{"an ending", attempt{plan: planEnding(&store.End{ID: letterID("o")}, "")}, `decide end o with ""`, false},
-		{"an ending of a known user's", attempt{plan: planEnding(&store.End{ID: letterID("o"), With: store.Burial{Raw: "tomb"}}, "ada")}, `decide end o with "tomb"; tidy leave ada o`, false},
+		{"an ending", attempt{plan: planEnding(&store.End{ID: letterID("o")}, nil)}, `decide end o with ""`, false},
+		{"an ending of a known user's", attempt{plan: planEnding(&store.End{ID: letterID("o"), With: store.Burial{Raw: "tomb"}}, &record.Record{User: "ada"})}, `decide end o with "tomb"; tidy leave ada o`, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

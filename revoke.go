@@ -144,9 +144,15 @@ func (k *core) endRotated(ctx context.Context, id, user string, match func(strin
 // endPage performs ends, and counts and tells of those of lived that were still there. A
 // reply that was lost counts: better told of twice than never.
 func (k *core) endPage(ctx context.Context, user string, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
+	var devices []string
+	for _, rec := range lived {
+		if rec.Bound() {
+			devices = append(devices, rec.Device())
+		}
+	}
 	lost := false
 	for try := 0; ; try++ {
-		if rest, err = k.store.EndAll(ctx, ends, user); err == nil {
+		if rest, err = k.store.EndAll(ctx, ends, user, devices...); err == nil {
 			break
 		}
 		if lost = true; !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {

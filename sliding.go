@@ -30,7 +30,7 @@ func (s *Session) load(ctx context.Context) error {
 	var tokens sessioncookie.Tokens
 	s.came, tokens = m.cookies.Read(s.r, now)
 	found, err := s.loadTokens(ctx, tokens.All(), now)
-	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.twoUsers {
+	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.locked && !found.twoUsers {
 		var taken bool
 		if taken, err = s.adoptPatiently(ctx, found.live, now); taken {
 			found.live = true
@@ -40,6 +40,12 @@ func (s *Session) load(ctx context.Context) error {
 		return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
 	}
 	s.endAsked(ctx, found.live)
+	if found.locked && !found.live {
+		if err := s.lockOut(); err != nil {
+			return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
+		}
+		return nil
+	}
 	if found.live {
 		m.count.hits.Add(1)
 		return nil
@@ -75,7 +81,7 @@ func (s *Session) endAsked(ctx context.Context, live bool) {
 	}
 }
 
-// endAll makes logouts that an outage kept from Redis.
+// endAll makes logouts that an outage or a refusal kept from Redis.
 func (s *Session) endAll(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		rec, err := s.m.end(ctx, id, true)
@@ -91,7 +97,7 @@ func (s *Session) endAll(ctx context.Context, ids []string) error {
 }
 
 // verdicts is what the session tokens of a request turned out to be, all together.
-type verdicts struct{ live, missing, endedLately, rejected, twoUsers bool }
+type verdicts struct{ live, missing, endedLately, rejected, twoUsers, locked bool }
 
 func (v *verdicts) add(one verdict) {
 	switch one {
@@ -130,6 +136,7 @@ func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, 
 			return found, err
 		}
 		if known, v, stampErr := s.recall(tokens, now); known || stampErr != nil {
+			s.tellRefusedRead(err)
 			return v, stampErr
 		}
 		if leave, err = s.m.await(ctx, err, tokens[0].SID.ID(), &s.budget); err != nil {
@@ -158,6 +165,7 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 		n.key, at.id = s.m.keys.OfSID(at.sid)
 		list = append(list, n)
 	}
+	s.locked = nil
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}
@@ -178,27 +186,6 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 	return found, nil
 }
 
-// lazyContext is made when the first command needs it: a hit does not.
-type lazyContext struct {
-	parent   context.Context
-	deadline time.Time
-	ctx      context.Context
-	stop     context.CancelFunc
-}
-
-func (l *lazyContext) get() context.Context {
-	if l.ctx == nil {
-		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
-	}
-	return l.ctx
-}
-
-func (l *lazyContext) cancel() {
-	if l.stop != nil {
-		l.stop()
-	}
-}
-
 // named is a session that a token of the request names.
 type named struct {
 	sessioncookie.Token
@@ -212,6 +199,10 @@ func (n *named) ttl(now time.Time) time.Duration { return record.TTL(now, n.Idle
 
 // read fetches the values of list, in one round trip. It prolongs a single one on the way.
 func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, now time.Time) (err error) {
+	if len(list) == 1 && s.seemsLocked(&list[0].Token, now) { // no activity of its owner
+		list[0].Value, err = s.m.store.Get(bounded.get(), list[0].at.id)
+		return err
+	}
 	if len(list) == 1 {
 		n, refused := &list[0], error(nil)
 		n.Value, refused, err = s.m.store.Load(ctx, bounded.deadline, n.key, n.ttl(now))
@@ -237,12 +228,14 @@ func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, 
 // new one.
 func (s *Session) expireRefused(ctx context.Context, n *named, refused error, now time.Time) {
 	m := s.m
+	again := refused
 	if store.MeaningOf(refused).Recovery == rediserr.PassesAroundFailover {
-		if refused = m.store.Expire(ctx, n.at.id, n.ttl(now)); refused == nil {
-			return
-		}
+		again = m.store.Expire(ctx, n.at.id, n.ttl(now))
 	}
-	m.count.expireFailed.Add(1)
+	if again != nil {
+		refused = again
+		m.count.expireFailed.Add(1)
+	}
 	m.expireTold.tell(m.cfg.Now(), func() {
 		s.note(Event{Kind: EventFailed, Reason: cmp.Or(refusal(refused), refused.Error()), Err: fmt.Errorf("redsession: prolonging session: %w", refused)})
 	})
@@ -253,15 +246,22 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candidate, now time.Time) (_ []candidate, found verdicts, err error) {
 	var late []lateUse
 	for _, n := range list {
-		c, err := s.resolve(bounded, n.at, n.ttl(now), n.Value, now)
+		ttl := n.ttl(now)
+		if s.seemsLocked(&n.Token, now) {
+			ttl = 0
+		}
+		c, err := s.resolve(bounded, n.at, ttl, n.Value, now)
 		if err != nil {
 			return nil, found, err
 		}
-		switch c.verdict {
-		case live:
+		switch {
+		case c.verdict == live && !s.hasProof(c.at.rec, now):
+			s.locked, found.locked = append(s.locked, c.at), true
+			continue
+		case c.verdict == live:
 			alive = append(alive, c)
 			continue
-		case replayed:
+		case c.verdict == replayed:
 			late = append(late, c.late)
 		}
 		found.add(c.verdict)
@@ -318,8 +318,17 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 	case at.rec.Issued != 0 && at.rec.Seen == 0:
 		s.pending.seen = now.Unix()
 	}
+	if m.binding != nil {
+		s.beginBinding(at.rec, now)
+		if touch { // of several, s has the proof of the last
+			s.hasProof(at.rec, now)
+		}
+	}
 	if c.followed || touch {
-		_ = m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)) // what fails waits for the next hit
+		if err := m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)); err != nil { // the next hit does it
+			m.count.expireFailed.Add(1)
+			m.tellUpkeep(err, s.note)
+		}
 	}
 	if !c.known && at.legacy == "" {
 		m.cache.Confirm(at.id, c.raw, at.rec)

@@ -133,7 +133,8 @@ func (w *responseWriter) failLate(err error) {
 	if w.hijacked {
 		return
 	}
-	_, served := w.request.Context().Value(http.ServerContextKey).(*http.Server)
+	ctx := w.request.Context()
+	served := ctx.Value(http.ServerContextKey) != nil || ctx.Value(http.LocalAddrContextKey) != nil
 	cut := breakConnection(w.ResponseWriter)
 	if !cut && served { // a middleware that keeps the response back: announce more than it has
 		w.ResponseWriter.Header().Set("Content-Length", strconv.Itoa(math.MaxInt))
@@ -144,7 +145,8 @@ func (w *responseWriter) failLate(err error) {
 }
 
 // breakConnection makes the end of the response fail, and with it the response: over
-// HTTP/1.1 the connection, over HTTP/2 and HTTP/3 the stream.
+// HTTP/1.1 the connection, over HTTP/2 the stream. Over HTTP/3 quic-go ends a stream well
+// all the same, unless the panic reaches it.
 func breakConnection(w http.ResponseWriter) bool {
 	rc := http.NewResponseController(w)
 	if rc.SetWriteDeadline(time.Unix(1, 0)) == nil {

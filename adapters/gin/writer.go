@@ -53,7 +53,14 @@ func (w *writer) WriteHeaderNow() {
 
 func (w *writer) Flush() { _ = http.NewResponseController(w.session).Flush() }
 
+// Hijack asks what is below gin's writer, which claims it everywhere and panics where
+// there is nothing to take over, as over HTTP/2.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if below, ok := w.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok {
+		if _, hijacks := below.Unwrap().(http.Hijacker); !hijacks {
+			return nil, nil, http.ErrNotSupported
+		}
+	}
 	return http.NewResponseController(w.session).Hijack()
 }
 

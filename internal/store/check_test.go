@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,6 +50,24 @@ func TestCheckProbesAKeyOfAnotherType(t *testing.T) {
 	})
 }
 
+// Servers that start at the same time try the same probe keys.
+func TestCheckOfSeveralServersAtOnceRefusesNothing(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	var servers sync.WaitGroup
+	for range 8 {
+		s := newStore(t, client(t, srv.Addr))
+		servers.Go(func() {
+			for range 10 {
+				if refused, err := s.Check(t.Context()); err != nil || len(refused) > 0 {
+					t.Errorf("got %v and error %v, want a Redis that can do everything", refused, err)
+				}
+			}
+		})
+	}
+	servers.Wait()
+}
+
 func TestCheckNamesWhatAnACLRefuses(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -64,9 +83,14 @@ func TestCheckNamesWhatAnACLRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			named := false
+			named, told := false, make(map[string]bool)
 			for _, r := range refused {
-				named = named || strings.HasPrefix(r.Error(), strings.ToUpper(name)+": ")
+				command, _, _ := strings.Cut(r.Error(), ": ")
+				named = named || command == strings.ToUpper(name)
+				if told[r.Error()] || command != strings.ToUpper(name) && command != "EVALSHA" {
+					t.Errorf("got %v, want that command and the script that uses it, each once", refused)
+				}
+				told[r.Error()] = true
 				if strings.Contains(r.Error(), "session:") {
 					t.Errorf("%v shows a key", r)
 				}

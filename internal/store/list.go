@@ -73,6 +73,31 @@ func (s *Store) Entries(ctx context.Context, ids []string) ([]Entry, error) {
 	return found, nil
 }
 
+// Device reads the key of a device, and what lies at ids, none of which it prolongs, in one
+// round trip to each node.
+func (s *Store) Device(ctx context.Context, identifier string, ids []string) (device record.Value, sessions []record.Value, err error) {
+	keys := make([]string, 0, 1+len(ids))
+	keys = append(keys, s.keys.Binding(identifier))
+	for _, id := range ids {
+		keys = append(keys, s.keys.Session(id))
+	}
+	cmds := make([]*redis.StringCmd, len(keys))
+	err = s.exchangePipeline(ctx, exchange{command: "GET", key: keys[0], side: breaker.Read}, func(e *exchange) {
+		for i, key := range keys {
+			cmds[i] = e.pipe.Get(ctx, key)
+			e.parts = append(e.parts, part{key, cmds[i]})
+		}
+	})
+	if err != nil {
+		return device, nil, err
+	}
+	found := make([]record.Value, len(cmds))
+	for i, cmd := range cmds {
+		found[i] = stringValue(cmd.Result())
+	}
+	return found[0], found[1:], nil
+}
+
 // Heads reads the first bytes of what lies at ids, which is no activity.
 func (s *Store) Heads(ctx context.Context, ids []string) ([]record.Head, error) {
 	cmds := make([]*redis.StringCmd, len(ids))

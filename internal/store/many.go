@@ -24,8 +24,9 @@ func (s *Store) MarkRevoked(ctx context.Context, mark *Mark) ([]Indexed, error) 
 
 // EndAll ends sessions of user's, at most a Page of them, takes their ids out of the
 // user's index, and returns the first Page of what is left there. It may be repeated
-// after an error: ending twice does no harm, though it then finds nothing.
-func (s *Store) EndAll(ctx context.Context, ends []*End, user string) ([]Indexed, error) {
+// after an error: ending twice does no harm, though it then finds nothing. The keys of
+// devices go with them.
+func (s *Store) EndAll(ctx context.Context, ends []*End, user string, devices ...string) ([]Indexed, error) {
 	if len(ends) == 0 { // an empty Leave is none that Redis takes
 		return s.Index(ctx, user, 0, Page)
 	}
@@ -33,6 +34,9 @@ func (s *Store) EndAll(ctx context.Context, ends []*End, user string) ([]Indexed
 	steps := make([]Step, 0, len(ends)+1)
 	for _, e := range ends {
 		steps, leave.IDs = append(steps, e), append(leave.IDs, e.ID)
+	}
+	for _, d := range devices {
+		steps = append(steps, &Dismiss{Identifier: d})
 	}
 	if s.oneScript.Load() { // one node has all keys, and keeps the order
 		return s.each(ctx, append(steps, leave), user)

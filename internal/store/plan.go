@@ -207,6 +207,35 @@ func (i *Import) take(reply any) {
 	i.Status = ImportStatus(status)
 }
 
+// Introduce stores the key of a device, if nothing lies there yet.
+type Introduce struct {
+	Identifier, Raw string
+	TTL             time.Duration
+}
+
+func (i *Introduce) key(s keyspace.Space) string { return s.Binding(i.Identifier) }
+func (i *Introduce) args(to []any) []any {
+	return append(to, "insert", record.Rev(i.Raw), "", i.Raw, seconds(i.TTL))
+}
+func (i *Introduce) take(any) {}
+
+// Keep makes the key of a device live for TTL at least, and is refused if it is gone.
+type Keep struct {
+	Identifier string
+	TTL        time.Duration
+}
+
+func (k *Keep) key(s keyspace.Space) string { return s.Binding(k.Identifier) }
+func (k *Keep) args(to []any) []any         { return append(to, "keep", seconds(k.TTL)) }
+func (k *Keep) take(any)                    {}
+
+// Dismiss takes the key of a device away.
+type Dismiss struct{ Identifier string }
+
+func (d *Dismiss) key(s keyspace.Space) string { return s.Binding(d.Identifier) }
+func (d *Dismiss) args(to []any) []any         { return append(to, "dismiss") }
+func (d *Dismiss) take(any)                    {}
+
 // parts returns the steps of p that there are, part by part.
 func (p *Plan) parts() [][]Step {
 	var decide []Step

@@ -142,10 +142,24 @@ func stepsOnIndexes() []stepRow {
 	}
 }
 
+func stepsOnDevices() []stepRow {
+	r1, device := raw("1", 'r'), "abcdefgh.thumbprint"
+	keep := func(d time.Duration) *store.Keep { return &store.Keep{Identifier: device, TTL: d} }
+	return []stepRow{
+		{"a device is introduced where nothing lies", nil, &store.Introduce{Identifier: device, Raw: r1, TTL: life}, "done", "1r for 30s"},
+		{"a device introduced twice stays", raw("2", 'r'), &store.Introduce{Identifier: device, Raw: r1, TTL: life}, "refused introduce, found 2r", "2r for 60s"},
+		{"a device is kept for longer", r1, keep(2 * time.Minute), "done", "1r for 120s"},
+		{"a device is never kept for less", r1, keep(time.Second), "done", "1r for 60s"},
+		{"a device that is gone cannot be kept", nil, keep(life), "refused keep, found nothing", "nothing"},
+		{"a device that is dismissed is gone", r1, &store.Dismiss{Identifier: device}, "done", "nothing"},
+		{"a device dismissed twice is gone", nil, &store.Dismiss{Identifier: device}, "done", "nothing"},
+	}
+}
+
 func TestStep(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, e *env) {
-		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes()} {
+		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes(), space.Binding("abcdefgh.thumbprint"): stepsOnDevices()} {
 			for _, row := range rows {
 				t.Run(row.name, func(t *testing.T) {
 					e.put(t, key, row.before)
@@ -166,7 +180,7 @@ func TestStep(t *testing.T) {
 func TestStepInAPipeline(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, e *env) {
-		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes()} {
+		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes(), space.Binding("abcdefgh.thumbprint"): stepsOnDevices()} {
 			for _, row := range rows {
 				t.Run(row.name, func(t *testing.T) {
 					e.put(t, key, row.before)

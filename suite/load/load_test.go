@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,31 @@ func TestLoadIsServedThoughRedisRefusesToProlongIt(t *testing.T) {
 			if got := m.Stats().ExpireFailed - before; got != 1 {
 				t.Errorf("%s: counted %d times, want once", refusal, got)
 			}
+		}
+	})
+}
+
+// TestLoadThatFindsAReplicaBehindTheSameAddressIsToldOnce has a connection that still leads
+// to a server which is a replica by now: a new one finds the primary, and prolongs the session.
+func TestLoadThatFindsAReplicaBehindTheSameAddressIsToldOnce(t *testing.T) {
+	t.Parallel()
+	stage.PlainRedisWithTTLs(t, func(t *testing.T, e *stage.Env) {
+		m, p := e.Behind(t)
+		st := stage.NewScripted(t, m)
+		st.Must("login:alice")
+		before := len(e.Events.Of(redsession.EventFailed))
+		for _, refusal := range []string{"-READONLY You can't write against a read only replica.\r\n", "-ERR READONLY You can't write against a read only replica.\r\n"} {
+			var seen atomic.Int64
+			p.Reply(func(args []string) (string, bool) { return refusal, args[0] == "EXPIRE" && seen.Add(1) == 1 })
+			e.Advance(t, time.Hour)
+			st.Must()
+			if seen.Load() != 2 {
+				t.Errorf("%s: got %d tries to prolong, want 2", refusal, seen.Load())
+			}
+		}
+		told := e.Events.Of(redsession.EventFailed)[before:]
+		if len(told) != 2 || !strings.Contains(told[0].Reason, "READONLY") || m.Stats().ExpireFailed != 0 {
+			t.Errorf("got %v told in two hours and %d hits that were not prolonged, want one for each hour and none", told, m.Stats().ExpireFailed)
 		}
 	})
 }

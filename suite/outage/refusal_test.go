@@ -3,6 +3,7 @@ package outage_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,7 +41,7 @@ func TestOutageIsNoRefusalThatStays(t *testing.T) {
 				o.Here.Must("login:alice set:a:1")
 				id := o.Here.Must("set:a:1").Header.Get("X-Id")
 				o.Proxy.Reply(refusing(row.reply, row.pick))
-				promptly(t, row.reply, func() { refuseAll(t, o, strings.TrimPrefix(row.reply, "ERR "), id) })
+				promptly(t, row.reply, func() { refuseAll(t, o, strings.TrimPrefix(row.reply, "ERR "), id, row.side) })
 				if row.side {
 					stage.Until(t, "the outage of writing", func() bool { return len(o.Events.Of(redsession.EventOutageBegan)) > 0 })
 				}
@@ -63,7 +64,7 @@ func TestOutageIsNoRefusalThatStays(t *testing.T) {
 }
 
 // refuseAll has Redis refuse each kind of change.
-func refuseAll(t *testing.T, o *stage.Outage, reply, id string) {
+func refuseAll(t *testing.T, o *stage.Outage, reply, id string, side bool) {
 	for _, row := range []struct {
 		name, ops, want string
 		st              *stage.Scripted
@@ -96,8 +97,12 @@ func refuseAll(t *testing.T, o *stage.Outage, reply, id string) {
 			t.Errorf("%s: got %d failures counted, want more than %d", row.name, n, failed)
 		}
 	}
-	if !strings.Contains(o.Events.Log(), `reason="EVALSHA: `) {
-		t.Errorf("got the log %q, want a line that names the command", o.Events.Log())
+	level := "ERROR" // for somebody has to repair it
+	if side {
+		level = "WARN"
+	}
+	if log := o.Events.Log(); !strings.Contains(log, "level="+level+` msg="session failed"`) || !strings.Contains(log, `reason="EVALSHA: `) {
+		t.Errorf("got the log %q, want a line of level %s that names the command", log, level)
 	}
 	for name, err := range map[string]error{
 		"Revoke":     o.M.Revoke(t.Context(), id),
@@ -110,38 +115,6 @@ func refuseAll(t *testing.T, o *stage.Outage, reply, id string) {
 	}
 	if infos, err := o.M.Sessions(t.Context(), "alice"); err != nil || len(infos) != 1 {
 		t.Errorf("Sessions: got %d and %v, want one: reads go on", len(infos), err)
-	}
-}
-
-// A logout that Redis refuses is not done, and the client is told so.
-func TestOutageLogoutThatIsRefusedIsNone(t *testing.T) {
-	t.Parallel()
-	for _, row := range refusals {
-		t.Run(row.reply, func(t *testing.T) {
-			t.Parallel()
-			o := stage.NewOutage(t, patient)
-			o.Here.Must("login:alice")
-			cookie := o.Here.Cookie()
-			o.Proxy.Reply(refusing(row.reply, row.pick))
-			promptly(t, row.reply, func() {
-				// What may yet be made up for is blocked here; what may not is as it was.
-				answer, want := "503 retry", "200 alice"
-				if row.side {
-					answer, want = "503 retry set", "200"
-				}
-				if got := stage.Outcome(o.Here.Do("logout")); got != answer {
-					t.Errorf("got %q, want %q", got, answer)
-				}
-				if got := stage.Outcome(o.Here.Do()); got != want {
-					t.Errorf("got %q of the next request, want %q", got, want)
-				}
-			})
-			o.Proxy.Reply(nil)
-			if !row.side {
-				o.Here.Must("logout")
-			}
-			stage.Until(t, "the end of the session everywhere", func() bool { return o.Other.Fork(cookie).Do().Text == "" })
-		})
 	}
 }
 
@@ -178,7 +151,71 @@ func TestOutageIsNoReadThatIsRefusedForGood(t *testing.T) {
 			if got := stage.Outcome(o.Here.Do("set:a:1")); got != "200 alice a=1" {
 				t.Errorf("got %q afterwards, want 200 alice a=1", got)
 			}
+			told := 0
+			for _, e := range o.Events.Of(redsession.EventFailed) {
+				if strings.Contains(e.Reason, reply) && e.Path == "/" {
+					told++
+				}
+			}
+			if told != 2 { // of the known session's, once a minute, and of the other's
+				t.Errorf("got it told %d times with Redis's words, want 2: %v", told, o.Events.All())
+			}
 		})
+	}
+}
+
+// TestOutageSaveThatIsRefusedIsTold has the handler answer by itself: the operator hears of
+// the refusal all the same, once.
+func TestOutageSaveThatIsRefusedIsTold(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []string{
+		"NOPERM this user has no permissions to run the 'evalsha' command",
+		"OOM command not allowed when used memory > 'maxmemory'.",
+		"ERR command 'evalsha' is not allowed",
+		"ERR max daily request limit exceeded. Limit: 10000",
+	} {
+		for name, save := range map[string]func(*redsession.Manager, *http.Request, *redsession.Session) error{
+			"Save": func(_ *redsession.Manager, r *http.Request, s *redsession.Session) error {
+				stage.Number.Set(s, 1)
+				return s.Save(r.Context())
+			},
+			"Take": func(_ *redsession.Manager, r *http.Request, s *redsession.Session) error {
+				_, _, err := stage.Number.Take(r.Context(), s)
+				return err
+			},
+			"RevokeOthers, which saves first": func(m *redsession.Manager, r *http.Request, s *redsession.Session) error {
+				stage.Number.Set(s, 1)
+				_, err := m.RevokeOthers(r.Context(), s)
+				return err
+			},
+		} {
+			t.Run(name+", "+reply, func(t *testing.T) {
+				t.Parallel()
+				e := stage.NewMini(t)
+				m, p := e.Behind(t, patient)
+				b := stage.NewBrowser(t, stage.Serve(t, m, stage.Handlers{
+					"/login": func(_ http.ResponseWriter, _ *http.Request, s *redsession.Session) {
+						s.Login("alice")
+						stage.Number.Set(s, 1)
+					},
+					"/save": func(w http.ResponseWriter, r *http.Request, s *redsession.Session) {
+						if err := save(m, r, s); !errors.Is(err, redsession.ErrUnavailable) {
+							t.Errorf("got %v, want ErrUnavailable", err)
+						}
+						w.WriteHeader(http.StatusTeapot)
+					},
+				}))
+				b.Get("/login")
+				p.Reply(refusing(reply, stage.IsScript))
+				if a := b.Get("/save?x=1"); a.StatusCode != http.StatusTeapot {
+					t.Errorf("got status %d, want the handler's", a.StatusCode)
+				}
+				failed := e.Events.Of(redsession.EventFailed)
+				if len(failed) != 1 || !strings.Contains(failed[0].Reason, reply) || failed[0].UserID != "alice" || failed[0].Path != "/save" {
+					t.Errorf("got the failures %v, want one with Redis's words, the user and the path", failed)
+				}
+			})
+		}
 	}
 }
 

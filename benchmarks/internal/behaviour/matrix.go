@@ -111,6 +111,7 @@ func scenarios() []scenario {
 		{name: "Redis away for 2 s: a write", want: "answered once Redis is back, the change is kept", run: writeInABriefOutage},
 		{name: "Redis away for 2 s: a login", want: "answered once Redis is back, logged in", run: loginInABriefOutage},
 		{name: "Redis refuses writes: a write", want: "within 1 s an error and nothing kept; reads go on", run: redisRefusesWrites},
+		{name: "Redis refuses writes: a logout", want: "within 1 s an error, or logged out", run: logoutRefused},
 		{name: "The server dies after a change in an outage", want: "what was answered with 2xx is kept", run: serverDies},
 		{name: "Redis is frozen: a read", want: "within 1 s the session, or an error", run: redisFrozen},
 		{name: "Redis answers LOADING once", want: "the session survives", run: loadingOnce},
