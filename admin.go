@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
@@ -92,173 +91,16 @@ func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
 	return false, nil
 }
 
-// markLife is how long a revocation of all that a user has is remembered: longer than any
-// login takes whose password was checked before. While old sessions of another package
-// may be taken over, it is AbsoluteTimeout.
-const markLife = 15 * time.Minute
-
 // RevokeUser ends all sessions of user and returns how many. A session that is
 // just rotating does not escape, nor a login or a promotion whose password was checked
 // before, by the clocks of the servers: it is ErrGone. Called with the context of a request
 // of a Manager, a Login after it in the same request stands. Sessions that lie in an old
-// package's store alone are not user's yet, and stay. It costs three round trips for up to
-// 128 sessions.
+// package's store alone stay there, and are not taken over afterwards. It costs three round
+// trips for up to 128 sessions.
 func (a *Admin) RevokeUser(ctx context.Context, user string) (int, error) {
-	life := markLife
-	if len(a.cfg.Adopt) > 0 || a.breaker == nil { // an operator's tool cannot know what the servers take over
-		life = max(life, a.cfg.AbsoluteTimeout)
-	}
 	ctx = a.patient(ctx)
-	entries, err := a.markRevoked(ctx, &store.Mark{User: user, At: a.cfg.Now().UnixMicro(), Life: life})
-	if err != nil {
-		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-	}
-	n, err := a.revokeListed(ctx, user, entries, "all of the user's", func(string, *record.Record) bool { return true })
-	if s, ok := ctx.Value(a.core).(*Session); ok && err == nil {
-		s.mu.Lock()
-		s.loadedAt = a.cfg.Now().UnixMicro() + 1
-		s.mu.Unlock()
-	}
-	return n, err
-}
-
-// markRevoked performs mark, which it may do twice, and returns the first page of the
-// user's index.
-func (k *core) markRevoked(ctx context.Context, mark *store.Mark) (entries []store.Indexed, err error) {
-	for try := 0; ; try++ {
-		if entries, err = k.store.MarkRevoked(ctx, mark); err == nil {
-			return entries, nil
-		}
-		if !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
-			return nil, err
-		}
-	}
-}
-
-// revokeListed ends those sessions in user's index that match, from the first page that
-// was read on, until none is left.
-func (k *core) revokeListed(ctx context.Context, user string, entries []store.Indexed, reason string, match func(id string, rec *record.Record) bool) (int, error) {
-	ended := make(map[string]bool) // by the first id: a session that is just rotating has two
-	kept := make(map[string]bool)
-	for {
-		entries = slices.DeleteFunc(entries, func(e store.Indexed) bool { return kept[e.ID] })
-		if len(entries) == 0 {
-			return len(ended), nil
-		}
-		rest, err := k.revokePage(ctx, user, entries, reason, match, ended, kept)
-		if err != nil {
-			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-		}
-		if entries = rest; len(rest) == store.Page && len(kept) > 0 { // those that are kept may fill the first page
-			if entries, err = k.store.Index(ctx, user, len(kept), store.Page); err != nil {
-				return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-			}
-		}
-	}
-}
-
-// revokePage ends what matches of a page of user's index, takes its entries out, and
-// returns what is left there.
-func (k *core) revokePage(ctx context.Context, user string, entries []store.Indexed, reason string, match func(string, *record.Record) bool, ended, kept map[string]bool) ([]store.Indexed, error) {
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.ID
-	}
-	found, err := k.store.Entries(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	var ends []*store.End
-	lived := make(map[string]*record.Record)
-	for i, e := range found {
-		rec, err := k.open(e.ID, e.Value)
-		end := &store.End{ID: e.ID, HeadOnly: true}
-		if e.Head().Kind == record.Imported {
-			end.Grave = k.grave(e.ID)
-		}
-		switch {
-		case err == nil && rec != nil && rec.User == user && !match(e.ID, rec):
-			kept[e.ID] = true
-			continue
-		case err == nil && rec != nil && rec.User == user:
-			lived[e.ID] = rec
-		case e.Absent() && k.store.Apart() && k.young(entries[i].Score): // a login under way may be about to store a record there
-			end.With, end.Bury = k.tombstone(e.ID, tombstoneOfEntry), true
-		case e.Head().Leads() != "":
-			rec, err := k.endRotated(ctx, e.ID, user, match, kept)
-			if err != nil {
-				return nil, err
-			}
-			if rec != nil {
-				ended[origin(e.ID, rec)] = true
-				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
-			}
-			if kept[e.ID] {
-				continue
-			}
-		}
-		ends = append(ends, end)
-	}
-	return k.endPage(ctx, user, ends, lived, reason, ended)
-}
-
-// tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
-const tombstoneOfEntry = 10 * time.Minute
-
-// endRotated ends what the rotated session at id has become, if it matches, and returns
-// the record that lived.
-func (k *core) endRotated(ctx context.Context, id, user string, match func(string, *record.Record) bool, kept map[string]bool) (*record.Record, error) {
-	for at, hop := id, 0; hop < maxEndHops; hop++ {
-		v, err := k.store.Get(ctx, at)
-		if err != nil {
-			return nil, err
-		}
-		if rec, err := k.open(at, v); err == nil && rec != nil {
-			if rec.User == user && !match(at, rec) {
-				kept[id] = true
-				return nil, nil
-			}
-			break
-		}
-		if at = v.Head().Leads(); at == "" {
-			break
-		}
-	}
-	return k.end(ctx, id, false)
-}
-
-// endPage performs ends, and counts and tells of those of lived that were still there. A
-// reply that was lost counts: better told of twice than never.
-func (k *core) endPage(ctx context.Context, user string, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
-	lost := false
-	for try := 0; ; try++ {
-		if rest, err = k.store.EndAll(ctx, ends, user); err == nil {
-			break
-		}
-		if lost = true; !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
-			return nil, err
-		}
-	}
-	for _, e := range ends {
-		rec := lived[e.ID]
-		switch {
-		case rec == nil:
-		case e.Found.Head().Kind.Live() || lost && e.Found.Absent():
-			k.tellEnded(e.ID, origin(e.ID, rec))
-			ended[origin(e.ID, rec)] = true
-			k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
-		case e.Found.Head().Leads() != "": // rotated since it was read
-			rec, err := k.end(ctx, e.ID, false)
-			if err != nil {
-				return nil, err
-			}
-			if rec != nil {
-				ended[origin(e.ID, rec)] = true
-				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
-			}
-		}
-	}
-	return rest, nil
+	s, _ := ctx.Value(a.core).(*Session)
+	return a.revokeListed(ctx, user, s, "all of the user's", func(string, *record.Record) bool { return true })
 }
 
 // RevokeAll ends every session under the prefix that was created before it

@@ -262,7 +262,7 @@ func (m *Manager) endOld(ctx context.Context, id string) error {
 			return err
 		}
 		bury := &store.End{ID: id, With: m.grave(id), Grave: m.grave(id), Bury: true, HeadOnly: true}
-		if _, err := m.runEnding(ctx, planEnding(bury, "")); err != nil || bury.Found.Absent() || bury.Found.Head().Kind == record.Ended {
+		if _, err := m.runEnding(ctx, planEnding(bury, nil)); err != nil || bury.Found.Absent() || bury.Found.Head().Kind == record.Ended {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redsession/redsession/internal/keyspace"
@@ -94,6 +95,10 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		s.m.takeAway(ctx, c.orphaned)
 	}
 	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
+		s.m.tellUpkeep(c.out.err, func(e Event) {
+			e.ID, e.UserID = c.id(), c.head.User
+			s.note(e)
+		})
 		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again
 	}
 	err := c.out.err
@@ -116,8 +121,11 @@ func (s *Session) begin(add func()) (*commit, error) {
 		waited = nil // none of those had it
 	}
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.m.rotationDue(s.base.rec) && !s.late()
+	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.turns() && !s.late()
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
+	if !due {
+		p.bind = "" // the next request begins it
+	}
 	if !p.any() && !due && p.seen == 0 && !adopt {
 		return nil, waited
 	}
@@ -133,9 +141,15 @@ func (s *Session) begin(add func()) (*commit, error) {
 	if s.base != nil {
 		s.base.rec.Fields() // decoded here, so that nobody changes the record from now on
 	}
+	others := s.others
+	for _, at := range s.locked { // a thief may end the session, as may whoever logs in anew
+		if p.logout || p.login && at.rec.User == s.head.User {
+			others = append(slices.Clip(others), at)
+		}
+	}
 	c := &commit{
 		changes: *p, s: s, m: s.m, sent: s.sent, dead: s.dead, ended: s.ended, due: due,
-		base: s.base, others: s.others, toEnd: s.toEnd, merged: s.stale, head: s.head,
+		base: s.base, others: others, toEnd: s.toEnd, merged: s.stale, head: s.head,
 		before: s.cookie, out: outcome{cookie: s.cookie},
 	}
 	if len(p.ops) > 0 || p.fresh || first {
@@ -185,6 +199,8 @@ func (s *Session) forbidden(first bool) error {
 		return s.broken
 	case p.err != nil && !p.logout:
 		return p.err
+	case first && s.isLocked:
+		return errLocked
 	case first && s.dead:
 		return s.gone()
 	case s.sent && (first || p.fresh || p.rotate) && !p.logout:
@@ -242,8 +258,13 @@ func (s *Session) apply(c *commit) {
 	if len(c.toEnd) == 0 {
 		s.toEnd = nil
 	}
+	if o.ended {
+		s.locked, s.isLocked = nil, false
+	}
 	if o.err == nil && c.fresh {
 		s.stream, s.others = nil, nil // they were of the id that was
+		s.locked, s.isLocked = nil, false
+		s.offered = c.login
 	}
 	p := &s.pending
 	if !p.any() { // nothing by another goroutine, meanwhile
@@ -255,46 +276,6 @@ func (s *Session) apply(c *commit) {
 		s.head = *s.base.rec
 		s.head.SetFields(nil)
 	}
-}
-
-// perform tries until the changes are in Redis, or cannot be brought there. While an
-// outage is young it waits for its end.
-func (c *commit) perform(ctx, waits context.Context) error {
-	for leave := func() {}; ; {
-		err := c.try(ctx, leave)
-		if !c.worthWaiting(err) {
-			return err
-		}
-		if waits == nil {
-			waits = context.WithoutCancel(ctx)
-		}
-		again, inVain := c.m.await(waits, err, c.id(), &c.s.budget)
-		if inVain != nil {
-			return err
-		}
-		if leave = again; c.s.r.Context().Err() == nil {
-			continue
-		}
-		if !c.logout && (c.fresh || c.rotate) { // nobody is there to take the cookie
-			leave()
-			return err
-		}
-		c.due = c.due && c.open != nil
-	}
-}
-
-// try runs once, and gives up the place among those who waited also if a function of the
-// caller's panics.
-func (c *commit) try(ctx context.Context, leave func()) error {
-	defer leave()
-	bounded, cancel := c.m.bounded(ctx)
-	defer cancel()
-	return c.run(bounded)
-}
-
-// worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.
-func (c *commit) worthWaiting(err error) bool {
-	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled) && !errors.Is(err, errTooLate)
 }
 
 // id is the public id of the session that the commit is about.

@@ -33,6 +33,9 @@ type Config struct {
 	// Client is used instead of URL. It stays the caller's to close. Set its
 	// ContextTimeoutEnabled: without, each command takes a goroutine more, and on a
 	// frozen Redis one that stays until the client's own timeouts.
+	// Connections of it that lead nowhere, as after a NAT forgot them, cost a wait of
+	// RedisTimeout each until its pool is rid of them. Those made for URL are closed when an
+	// outage begins, and idle ones are looked at before use, with TLS too.
 	Client redis.UniversalClient
 	// Prefix begins every key, "session:" unless set. It keeps environments,
 	// tenants and versions apart.
@@ -85,6 +88,9 @@ type Config struct {
 	// Encrypt keeps the values in Redis under AES-256-GCM.
 	Encrypt bool
 
+	// DeviceBinding makes a copied cookie useless in browsers that can.
+	DeviceBinding DeviceBinding
+
 	// Outage says what happens to requests while Redis cannot be reached.
 	Outage OutagePolicy
 	// OutageWait is how long a request that cannot go on without Redis waits for it while an
@@ -126,6 +132,9 @@ type Config struct {
 	// Unauthorized answers what RequireLogin and RequireRecentLogin refuse: 401
 	// unless set.
 	Unauthorized http.Handler
+	// Forbidden answers whoever has logged in and may not do this: by a device that has not
+	// proved itself. 403 unless set.
+	Forbidden http.Handler
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
 }
@@ -197,6 +206,10 @@ func (c Config) withDefaults() Config {
 	if c.ErrorHandler == nil {
 		c.ErrorHandler = answerError
 	}
+	if c.Forbidden == nil {
+		c.Forbidden = http.HandlerFunc(answerForbidden)
+	}
+	c.DeviceBinding = c.DeviceBinding.withDefaults()
 	if c.Unauthorized == nil {
 		c.Unauthorized = http.HandlerFunc(answerUnauthorized)
 	}
@@ -205,7 +218,7 @@ func (c Config) withDefaults() Config {
 
 // check reports every mistake of a Config that has its defaults.
 func (c Config) check() error {
-	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt())
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
 }
 
 func (c Config) checkConnection() error {

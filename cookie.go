@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
+	"time"
 
 	"github.com/redsession/redsession/internal/sessioncookie"
 )
@@ -108,3 +111,57 @@ func checkHeader(name string) error {
 }
 
 func isToken(name string) bool { return (&http.Cookie{Name: name}).Valid() == nil }
+
+// DeviceBinding makes a copied cookie useless: in browsers that have Device Bound Session
+// Credentials (W3C draft), a session belongs to a key that never leaves the device. Such a
+// session has a second cookie, which lives for minutes and which the browser renews by a
+// proof that it has the key. Whoever has the session's cookie alone is locked out, and whoever
+// has copied both is within Lifetime. Other browsers go on as without.
+//
+// A browser makes six proofs in nine minutes for all sites of one registrable domain: keep
+// the number of applications × 9 / (Lifetime − 2 minutes) + logins at most six in nine
+// minutes. Nothing in front of Handler may answer its endpoints with a status of 400 to 499,
+// such as a rate limiter's 429: the browser would drop its key.
+type DeviceBinding struct {
+	Enabled bool
+	// Path is where browsers find the endpoints, which Handler answers itself:
+	// "/session-binding" unless set. It is the path as the browser sees it, also if something
+	// in front takes off a prefix. Several Managers need different ones.
+	Path string
+	// Lifetime is how long the second cookie lives: 10 minutes unless set, at least 8.
+	Lifetime time.Duration
+	// Require tells which requests need a bound session; guards refuse others with
+	// Config.Forbidden. Browsers that cannot bind are shut out of these.
+	Require func(*http.Request) bool
+}
+
+func (d DeviceBinding) withDefaults() DeviceBinding {
+	d.Path = cmp.Or(d.Path, defaultBindingPath)
+	d.Lifetime = cmp.Or(d.Lifetime, defaultLifetime)
+	return d
+}
+
+func (c Config) checkBinding() error {
+	d := c.DeviceBinding
+	if !d.Enabled {
+		if d.Require != nil {
+			return errors.New("Config.DeviceBinding.Require needs Enabled")
+		}
+		return nil
+	}
+	var errs []error
+	refuse := func(when bool, format string, args ...any) {
+		if when {
+			errs = append(errs, fmt.Errorf("Config.DeviceBinding"+format, args...))
+		}
+	}
+	u, err := url.Parse(d.Path)
+	refuse(err != nil || !strings.HasPrefix(d.Path, "/") || d.Path == "/" || u.Path != d.Path || path.Clean(d.Path) != d.Path || strings.ContainsAny(d.Path, "\"\\;,%"),
+		`.Path %q must be a path such as "/session-binding", without a slash at its end`, d.Path)
+	refuse(d.Lifetime < leastLifetime, ".Lifetime %s is under %s: browsers would run out of proofs", d.Lifetime, leastLifetime)
+	refuse(d.Lifetime > 24*time.Hour, ".Lifetime %s is over a day: a copied cookie would work for so long", d.Lifetime)
+	refuse(c.Cookie.Partitioned, " and Cookie.Partitioned exclude each other: a browser binds a session to one site")
+	refuse(c.Cookie.Domain != "", " and Cookie.Domain exclude each other: a browser binds a session to one host")
+	refuse(c.Cookie.Path != "/", ` needs Cookie.Path "/", have %q`, c.Cookie.Path)
+	return errors.Join(errs...)
+}

@@ -20,7 +20,7 @@ import (
 )
 
 // core is what an Admin and a Manager have in common: the configuration, the keys, the
-// door to Redis, events and counters. Nothing in it changes once it is made.
+// door to Redis, events and counters. Nothing else in it changes once it is made.
 type core struct {
 	cfg      Config
 	ring     record.Ring // empty without secrets: then nothing that Redis says is checked
@@ -33,6 +33,8 @@ type core struct {
 	breaker  *breaker.Breaker // nil for an Admin alone, whose callers wait as long as they like
 	count    counters
 	onEnd    func(ids ...string) // called with what has ended; may be nil
+
+	upkeepTold sometimes // of refusals of what no request waits for
 }
 
 // Format writes what may be shown of an Admin or Manager, for every verb: neither secrets
@@ -73,6 +75,7 @@ func (k *core) openStore() {
 	k.store = store.New(store.Config{
 		Client: k.client, Topology: k.topology, Keys: k.keys, Timeout: k.cfg.RedisTimeout,
 		Breaker: k.breaker, PoolCommands: k.own, Apart: tuning.Current().Apart,
+		TidyFailed: func(err error) { k.tellUpkeep(err, func(e Event) { k.emit(context.Background(), e) }) },
 	})
 }
 
@@ -147,12 +150,12 @@ var errTooFar = errors.New("rotated too often to be followed")
 // reply that told was lost. With tombstone something stays that tells requests still on
 // their way that it ended. Ending twice does no harm.
 func (k *core) end(ctx context.Context, id string, tombstone bool) (*record.Record, error) {
-	return k.endOf(ctx, id, "", tombstone)
+	return k.endOf(ctx, id, nil, tombstone)
 }
 
-// endOf is end for a session whose user is known, so that it leaves the index at once.
-func (k *core) endOf(ctx context.Context, id, user string, tombstone bool) (*record.Record, error) {
-	rec, err := k.endChain(ctx, id, user, tombstone, maxEndHops)
+// endOf is end for a session that is known, so that what leads to it goes at once.
+func (k *core) endOf(ctx context.Context, id string, known *record.Record, tombstone bool) (*record.Record, error) {
+	rec, err := k.endChain(ctx, id, known, tombstone, maxEndHops)
 	if rec != nil && rec.Origin != "" {
 		k.tellEnded(rec.Origin)
 	}
@@ -161,12 +164,12 @@ func (k *core) endOf(ctx context.Context, id, user string, tombstone bool) (*rec
 
 // endChain is endOf, and does not tell that the session's origin has ended: what it ends may
 // be a record that a try left, while the session lives.
-func (k *core) endChain(ctx context.Context, id, user string, tombstone bool, hops int) (*record.Record, error) {
+func (k *core) endChain(ctx context.Context, id string, known *record.Record, tombstone bool, hops int) (*record.Record, error) {
 	end := &store.End{ID: id, Grave: k.grave(id)}
 	if tombstone {
 		end.With = k.burial(id)
 	}
-	lost, err := k.runEnding(ctx, planEnding(end, user))
+	lost, err := k.runEnding(ctx, planEnding(end, known))
 	if err != nil {
 		return nil, err
 	}
@@ -176,16 +179,16 @@ func (k *core) endChain(ctx context.Context, id, user string, tombstone bool, ho
 		k.tellEnded(id)
 		return new(record.Record), nil
 	case next == "":
-		return k.taken(ctx, id, user, end.Found), nil
+		return k.taken(ctx, id, known, end.Found), nil
 	case hops == 0:
 		return nil, errTooFar
 	}
-	rec, err := k.endChain(ctx, next, user, tombstone, hops-1)
+	rec, err := k.endChain(ctx, next, known, tombstone, hops-1)
 	if err != nil {
 		return nil, err
 	}
 	end.Force = true
-	_, err = k.runEnding(ctx, planEnding(end, user))
+	_, err = k.runEnding(ctx, planEnding(end, known))
 	k.tellEnded(id)
 	return rec, err
 }
@@ -206,8 +209,8 @@ func (k *core) runEnding(ctx context.Context, p store.Plan) (lost bool, err erro
 }
 
 // taken does what is left when v has been taken away from id, and returns the record, nil
-// if it was none that is to be believed. user is whose index it has left already.
-func (k *core) taken(ctx context.Context, id, user string, v record.Value) *record.Record {
+// if it was none that is to be believed. What known leads to has gone already.
+func (k *core) taken(ctx context.Context, id string, known *record.Record, v record.Value) *record.Record {
 	if !v.Head().Kind.Live() {
 		return nil
 	}
@@ -216,9 +219,11 @@ func (k *core) taken(ctx context.Context, id, user string, v record.Value) *reco
 	if err != nil || rec == nil {
 		return nil
 	}
-	if rec.User != "" && rec.User != user {
+	if known == nil || known.User != rec.User || known.Device() != rec.Device() {
 		// If this fails, whoever reads the index does it.
-		_, _ = k.store.Run(ctx, &store.Plan{Tidy: []store.Step{&store.Leave{User: rec.User, IDs: []string{id}}}})
+		if left := traces(id, rec); len(left) > 0 {
+			_, _ = k.store.Run(ctx, &store.Plan{Tidy: left})
+		}
 	}
 	return rec
 }

@@ -17,6 +17,7 @@ const (
 	EventPending     EventKind = "pending"      // a user's password was accepted, the second factor is missing
 	EventLogout      EventKind = "logout"       // a session ended at its user's wish
 	EventRotated     EventKind = "rotated"      // a session got a new id
+	EventBound       EventKind = "bound"        // a session belongs to a device from now on
 	EventRevoked     EventKind = "revoked"      // a session was ended by somebody else
 	EventExpired     EventKind = "expired"      // a cookie came whose session had ended by time
 	EventRefused     EventKind = "refused"      // a cookie or a record was not accepted; see Reason
@@ -24,7 +25,7 @@ const (
 	EventOutageBegan EventKind = "outage began" // a primary cannot be read, or not be written: Reason tells
 	EventOutageEnded EventKind = "outage ended" // it can again, with the same Reason
 	EventImported    EventKind = "imported"     // a session of another package was imported, or taken over by its old cookie
-	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error
+	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error, or Redis refuses what no request waits for
 )
 
 // Event tells of one thing that happened. It holds no SID, no cookie and no
@@ -40,12 +41,17 @@ type Event struct {
 	Err        error  // what failed
 }
 
-// level is what a line of this kind deserves in a log.
-func (k EventKind) level() slog.Level {
-	switch k {
-	case EventRefused, EventReplayed, EventOutageBegan, EventFailed:
+// level is what a line of e deserves in a log.
+func (e Event) level() slog.Level {
+	switch e.Kind {
+	case EventFailed:
+		if refusal(e.Err) != "" && !passes(e.Err) { // nothing but the operator helps
+			return slog.LevelError
+		}
 		return slog.LevelWarn
-	case EventCreated, EventExpired, EventRotated, EventImported:
+	case EventRefused, EventReplayed, EventOutageBegan:
+		return slog.LevelWarn
+	case EventCreated, EventExpired, EventRotated, EventImported, EventBound:
 		return slog.LevelDebug
 	default:
 		return slog.LevelInfo
@@ -61,6 +67,9 @@ type Stats struct {
 	Logins       uint64
 	Logouts      uint64
 	Rotated      uint64 // timed rotations
+	Bound        uint64 // sessions that were bound to a device
+	Locked       uint64 // loads of a bound session without its device's cookie
+	Proofs       uint64 // proofs of a device that were accepted
 	Revoked      uint64
 	Expired      uint64
 	Replayed     uint64 // rotated ids used after their grace
@@ -76,7 +85,7 @@ type Stats struct {
 type counters struct {
 	hits, misses, refused, created, logins, logouts, rotated, revoked, expired atomic.Uint64
 	replayed, commits, conflicts, gone, failed, expireFailed                   atomic.Uint64
-	degraded, outages                                                          atomic.Uint64
+	degraded, outages, bound, locked, proofs                                   atomic.Uint64
 }
 
 // Stats returns the counters. It is safe for concurrent use.
@@ -84,7 +93,7 @@ func (m *Manager) Stats() Stats {
 	c := &m.count
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Refused: c.refused.Load(), Created: c.created.Load(),
-		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Revoked: c.revoked.Load(),
+		Logins: c.logins.Load(), Logouts: c.logouts.Load(), Rotated: c.rotated.Load(), Bound: c.bound.Load(), Locked: c.locked.Load(), Proofs: c.proofs.Load(), Revoked: c.revoked.Load(),
 		Expired: c.expired.Load(), Replayed: c.replayed.Load(), Commits: c.commits.Load(), Conflicts: c.conflicts.Load(),
 		Gone: c.gone.Load(), Failed: c.failed.Load(), ExpireFailed: c.expireFailed.Load(),
 		Degraded: c.degraded.Load(), Outages: c.outages.Load(),
@@ -129,7 +138,7 @@ func (a *core) emit(ctx context.Context, e Event) {
 	if n := a.counter(e.Kind); n != nil {
 		n.Add(1)
 	}
-	if level := e.Kind.level(); a.cfg.Logger.Enabled(ctx, level) {
+	if level := e.level(); a.cfg.Logger.Enabled(ctx, level) {
 		attrs := make([]slog.Attr, 0, 7)
 		for _, a := range [...]struct{ key, value string }{
 			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},
@@ -159,6 +168,8 @@ func (a *core) counter(k EventKind) *atomic.Uint64 {
 		return &c.logouts
 	case EventRotated:
 		return &c.rotated
+	case EventBound:
+		return &c.bound
 	case EventRevoked:
 		return &c.revoked
 	case EventExpired:

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
-	"github.com/redsession/redsession/internal/store"
 )
 
 // RequireLogin passes on requests of a user who has logged in, all factors
@@ -20,8 +19,12 @@ import (
 // stores the response, unless the handler sets Cache-Control.
 func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !m.guarded(r).LoggedIn() {
+		s := m.guarded(r)
+		if !s.LoggedIn() {
 			m.cfg.Unauthorized.ServeHTTP(w, r)
+			return
+		}
+		if m.refusesUnbound(w, r, s) {
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -44,6 +47,9 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
 			}
+			if m.refusesUnbound(w, r, s) {
+				return
+			}
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -58,17 +64,26 @@ func (m *Manager) guarded(r *http.Request) *Session {
 	return s
 }
 
+func answerForbidden(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "Your browser could not prove that this is your device.", http.StatusForbidden)
+}
+
 func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "Please log in.", http.StatusUnauthorized)
 }
 
 // RevokeOthers ends all sessions of the user of s but s itself, and returns how
 // many. It commits the pending changes of s first, so that after a change of
-// the password Login can seal s anew. It returns 0 if nobody has
-// logged in, all factors included, and an error for a session of another Manager.
+// the password Login can seal s anew. As with RevokeUser, a login or a promotion whose
+// password was checked before is ErrGone from then on, but for those of this request.
+// It returns 0 if nobody has logged in, all factors included, and an error for a session of
+// another Manager.
 func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if s.m != m {
 		return 0, errForeign
+	}
+	if s.Locked() {
+		return 0, errLocked
 	}
 	if err := s.Save(ctx); err != nil {
 		return 0, err
@@ -79,13 +94,8 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if base == nil || !base.rec.LoggedIn() {
 		return 0, nil
 	}
-	ctx = m.patient(ctx)
-	own, user := origin(base.id, base.rec), base.rec.User
-	entries, err := m.store.Index(ctx, user, 0, store.Page)
-	if err != nil {
-		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
-	}
-	return m.revokeListed(ctx, user, entries, "others of the user's", func(id string, rec *record.Record) bool {
+	own := origin(base.id, base.rec)
+	return m.revokeListed(m.patient(ctx), base.rec.User, s, "others of the user's", func(id string, rec *record.Record) bool {
 		return origin(id, rec) != own // another request may be rotating s
 	})
 }
@@ -98,7 +108,8 @@ const csrfLen = 32
 // CSRFToken returns a token to put into forms and headers of unsafe requests,
 // and to check there with VerifyCSRF. It is masked anew at each call, so that
 // compression does not leak it (BREACH). Timed rotation keeps it valid, login
-// and logout do not. Reading it stores the session. One that was read under an id that
+// and logout do not. Reading it stores the session; one that was read in a locked session is
+// valid for a Login as well. One that was read under an id that
 // had ended a moment before, as the answer to a login was lost, is valid for a Login.
 func (s *Session) CSRFToken() string {
 	var b [2 * csrfLen]byte
@@ -111,6 +122,7 @@ func (s *Session) CSRFToken() string {
 		rand.Read(masked) // belongs to no session, and is refused
 		return base64.RawURLEncoding.EncodeToString(b[:])
 	case s.dead && !s.pending.login: // the form may be that of a login, which works
+	case s.isLocked && !s.pending.fresh: // likewise
 	case s.base == nil || s.pending.fresh:
 		s.pending.store = true
 	}
@@ -127,7 +139,7 @@ func (s *Session) VerifyCSRF(token string) bool {
 	}
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base == nil && s.ended.id == "" {
+	if s.base == nil && s.ended.id == "" && !s.isLocked {
 		return false
 	}
 	subtle.XORBytes(b[:csrfLen], b[:csrfLen], b[csrfLen:])
@@ -141,6 +153,9 @@ func (s *Session) VerifyCSRF(token string) bool {
 // csrfLocked derives the secret from what names this login and no other; an id that was
 // ended lately has one of its own.
 func (s *Session) csrfLocked(k *record.Keys) []byte {
+	if s.isLocked && !s.pending.fresh {
+		return k.CSRF(s.locked[0].id, "locked")
+	}
 	if s.base == nil && s.ended.id != "" && !s.pending.store && !s.pending.fresh {
 		return k.CSRF(s.ended.id, "ended")
 	}

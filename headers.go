@@ -25,7 +25,14 @@ func (s *Session) complete(h http.Header) error {
 		}
 		s.restrictCaching(h)
 	}
-	return s.cookieLocked(h)
+	if s.isLocked {
+		neverStore(h)
+	}
+	if err := s.cookieLocked(h); err != nil {
+		return err
+	}
+	s.offerBinding(h)
+	return nil
 }
 
 // restrictCaching keeps a page of somebody who has logged in from caches that others
@@ -83,14 +90,14 @@ func (s *Session) cookieLocked(h http.Header) error {
 	switch {
 	case s.cookie == cookieSet && s.base != nil:
 		rec := s.base.rec
-		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
+		tk := tokenOf(s.base)
 		if err := s.m.cookies.Send(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
 			return err
 		}
 		s.warnOfPlainHTTP()
 	case s.cookie == cookieEnding && s.base != nil:
 		rec := s.base.rec
-		tk := sessioncookie.Token{SID: s.base.sid, Idle: rec.Idle, Deadline: rec.Deadline}
+		tk := tokenOf(s.base)
 		if _, err := s.m.cookies.SendEnding(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
 			return err
 		}
@@ -102,6 +109,15 @@ func (s *Session) cookieLocked(h http.Header) error {
 	s.cookies = slices.Clone(h["Set-Cookie"][others:])
 	neverStore(h)
 	return nil
+}
+
+// tokenOf is what the cookie of a session says.
+func tokenOf(at *stored) sessioncookie.Token {
+	tk := sessioncookie.Token{SID: at.sid, Idle: at.rec.Idle, Deadline: at.rec.Deadline}
+	if at.rec.Bound() {
+		copy(tk.Binding[:], at.rec.Binding)
+	}
+	return tk
 }
 
 func (s *Session) addVary(h http.Header, name string) {

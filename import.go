@@ -147,7 +147,7 @@ func (m *Manager) enter(ctx context.Context, listed []*imported) error {
 	enters, steps := make([]store.Enter, len(listed)), make([]store.Step, len(listed))
 	for i, im := range listed {
 		enters[i] = store.Enter{
-			User: im.rec.User, ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth,
+			User: im.rec.User, ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth, Latest: m.latestMark(),
 			Life: time.Duration(max(im.rec.Deadline-im.rec.Written, 1)) * time.Second,
 		}
 		steps[i] = &enters[i]
@@ -159,7 +159,7 @@ func (m *Manager) enter(ctx context.Context, listed []*imported) error {
 		if !enters[i].Revoked {
 			continue
 		}
-		if _, err := m.endOf(ctx, im.id, im.rec.User, true); err != nil {
+		if _, err := m.endOf(ctx, im.id, im.rec, true); err != nil {
 			return err
 		}
 		im.outcome.Status = ImportEnded

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/rediserr"
 	"github.com/redsession/redsession/internal/store"
@@ -27,6 +30,8 @@ type Info struct {
 	ExpiresAt  time.Time // if no further request comes
 	TTL        time.Duration
 	Bytes      int // of the record in Redis
+	// DeviceBound tells whether the session belongs to a device: see Config.DeviceBinding.
+	DeviceBound bool
 }
 
 // info describes what lies in e. It reports false for a tombstone, for nothing,
@@ -44,13 +49,13 @@ func (k *core) info(e store.Entry) (Info, bool) {
 			seen = t
 		}
 	}
-	i := Info{
-		ID: e.ID, RemoteAddr: rec.RemoteAddr, UserAgent: rec.UserAgent,
+	i := Info{ // with texts of its own: those of rec are parts of the whole record
+		ID: e.ID, RemoteAddr: strings.Clone(rec.RemoteAddr), UserAgent: strings.Clone(rec.UserAgent),
 		CreatedAt: time.Unix(rec.Created, 0), AuthTime: unixMicro(rec.Auth),
-		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()),
+		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()), DeviceBound: rec.Bound(),
 	}
 	if rec.LoggedIn() {
-		i.UserID = rec.User
+		i.UserID = strings.Clone(rec.User)
 	}
 	return i, true
 }
@@ -135,7 +140,7 @@ func (k *core) sessions(ctx context.Context, user string) (infos []Info, err err
 		if err := k.leaveIndex(ctx, user, dead); err != nil {
 			return nil, err
 		}
-		if skip += len(entries) - len(dead); len(entries) < store.Page-1 { // one may have been the revocation mark
+		if skip += len(entries) - len(dead); len(entries) < store.Page {
 			return infos, nil
 		}
 	}
@@ -154,9 +159,9 @@ type living struct {
 // rotations, and returns the sessions, the oldest login first. It tells which entries are
 // dead, or a second one of the same session.
 func (k *core) current(ctx context.Context, user string, entries []store.Indexed) (found []living, dead []string, err error) {
-	at := make([]store.Indexed, len(entries)) // where each goes on
-	copy(at, entries)
-	began, known := entries, make(map[string]bool)
+	began, dead := idsAlone(entries)
+	at := slices.Clone(began) // where each goes on
+	known := make(map[string]bool)
 	for hop := 0; len(at) > 0 && hop < maxHops; hop++ {
 		page, err := k.store.Entries(ctx, idsOf(at))
 		if err != nil {
@@ -184,7 +189,20 @@ func (k *core) current(ctx context.Context, user string, entries []store.Indexed
 }
 
 func (k *core) young(score int64) bool {
-	return k.cfg.Now().Sub(time.UnixMicro(score)) < entryGrace
+	return k.cfg.Now().Sub(time.UnixMicro(score)).Abs() < entryGrace
+}
+
+// idsAlone returns the entries that may be sessions, and what else lies in an index: keys
+// made of that could be anybody's.
+func idsAlone(entries []store.Indexed) (sessions []store.Indexed, garbage []string) {
+	for _, e := range entries {
+		if keyspace.IsID(e.ID) {
+			sessions = append(sessions, e)
+		} else {
+			garbage = append(garbage, e.ID)
+		}
+	}
+	return sessions, garbage
 }
 
 func idsOf(entries []store.Indexed) []string {
@@ -202,9 +220,9 @@ func (k *core) leaveIndex(ctx context.Context, user string, ids []string) error 
 	return k.store.Each(ctx, []store.Step{&store.Leave{User: user, IDs: ids}})
 }
 
-// longIndex is how many entries an index may have before a login looks whether
-// the oldest are dead: an account that logs in by the minute and never out must
-// not fill Redis.
+// longIndex is how many entries an index may have before a login looks whether some are
+// dead, and at how many: an account that logs in by the minute and never out must not fill
+// Redis.
 const longIndex = 50
 
 // trim ends the logins of a user beyond Config.MaxPerUser, as entered found them, and
@@ -222,7 +240,8 @@ func (k *core) trim(ctx context.Context, entered *store.Enter, orphaned []string
 		}
 	case entered.Length > longIndex:
 		k.store.Background(ctx, func(ctx context.Context) {
-			entries, err := k.store.Index(ctx, user, 0, longIndex)
+			// Anywhere: living ones at the beginning would shield the dead behind them.
+			entries, err := k.store.Index(ctx, user, rand.IntN(int(entered.Length)-longIndex+1), longIndex)
 			if err != nil {
 				return
 			}
@@ -236,42 +255,42 @@ func (k *core) trim(ctx context.Context, entered *store.Enter, orphaned []string
 // maxEvictPages bounds what one login looks at in its user's index.
 const maxEvictPages = 8
 
-// evict takes dead entries out of the index, page by page, and once all of it is seen ends
-// the oldest logins that are still beyond the limit. Until then it ends none: what is
-// further on may be dead. A longer index is healed by the next logins.
+// evict takes dead entries out of the index, page by page, and ends the oldest logins of
+// which it has seen that they are beyond the limit: what it has not seen may be dead. A
+// longer index is healed by the next logins.
 func (k *core) evict(ctx context.Context, entered *store.Enter, orphaned []string) error {
 	over, entries := entered.Over, entered.Oldest
+	counted := map[string]bool{entered.ID: true, entered.Old: true}
+	for _, id := range orphaned { // they end in the background
+		counted[id] = true
+	}
 	var alive []store.Indexed
-	seen := 0
-	for page := 1; over > 0; page++ {
+	for page, skip := 1, 0; ; page++ {
 		found, dead, err := k.current(ctx, entered.User, entries)
 		if err != nil {
 			return err
 		}
-		over -= int64(len(entries) - len(found)) // those without a record count for nothing
-		seen += len(found)
-		for _, e := range found {
-			if slices.Contains(orphaned, e.ID) { // it ends in the background
-				over--
-			} else {
-				alive = append(alive, store.Indexed{ID: e.ID})
-			}
-		}
 		if err := k.leaveIndex(ctx, entered.User, dead); err != nil {
 			return err
 		}
-		if int64(seen) >= entered.Length-2 || len(entries) < store.Page-3 || page == maxEvictPages {
+		for _, e := range found {
+			if !counted[e.ID] { // a session that is just rotating may have two entries
+				counted[e.ID] = true
+				alive = append(alive, store.Indexed{ID: e.ID})
+			}
+		}
+		over -= int64(len(dead))
+		skip += len(entries) - len(dead)
+		if over <= 0 || len(entries) < store.Page || page == maxEvictPages {
 			break
 		}
-		if entries, err = k.store.Index(ctx, entered.User, seen, store.Page); err != nil {
+		if entries, err = k.store.Index(ctx, entered.User, skip, store.Page); err != nil {
 			return err
 		}
 	}
-	if over <= 0 || len(alive) == 0 {
-		return nil
-	}
+	beyond := min(max(len(alive)+1-entered.Limit, 0), len(alive))
 	all := func(string, *record.Record) bool { return true }
-	for end := range slices.Chunk(alive[:min(int(over), len(alive))], store.Page) {
+	for end := range slices.Chunk(alive[:beyond], store.Page) {
 		if _, err := k.revokePage(ctx, entered.User, end, "more logins than MaxPerUser", all, map[string]bool{}, map[string]bool{}); err != nil {
 			return err
 		}

@@ -48,8 +48,8 @@ func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
 // come along; as another user the session starts empty. It stands, from empty, though the
-// old session has ended meanwhile, and is ErrGone if all of the user's sessions were revoked
-// after the request began. It panics if user is "".
+// old session has ended meanwhile, and is ErrGone if the user's sessions, or those beside
+// another one, were revoked after the request began. It panics if user is "".
 func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
@@ -66,11 +66,14 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	}
 	s.loginLocked(user, int64(o.remember/time.Second), o.pending)
 	s.head.Stamp, s.pending.checked = stamp, s.loadedAt
+	if o.pending { // Promote goes by it: the password may have been checked long before this call
+		s.head.Auth = s.loadedAt
+	}
 }
 
 // Promote completes a login that was Pending, under a new id. Without a pending
-// login the commit fails; it is ErrGone if that login has ended, or all of the user's
-// sessions were revoked, since the password was checked.
+// login the commit fails; it is ErrGone if that login has ended, or the user's sessions, or
+// those beside another one, were revoked, since the password was checked.
 func (s *Session) Promote() {
 	s.lock()
 	defer s.mu.Unlock()
@@ -106,6 +109,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 	if !keep {
 		head.Created = now.Unix()
 	}
+	s.bindLogin(&head)
 	switch {
 	case pending:
 		head.Idle, head.Deadline = seconds(pendingLife), now.Add(pendingLife).Unix()
@@ -187,7 +191,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 	}
 	p := loginPlan{
 		at: at, as: as, earlier: c.inserted, old: c.base,
-		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, checked: c.checked,
+		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, checked: c.checked, latest: m.latestMark(),
 	}
 	if old := c.base; old != nil {
 		p.keep = old.rec.User == "" || old.rec.User == at.rec.User
@@ -249,7 +253,7 @@ func (c *commit) endOthers(ctx context.Context) {
 // endLeft ends a session that the client had beside the one that it has now. If Redis does
 // not, this process serves it no more, and ends it later.
 func (c *commit) endLeft(ctx context.Context, at *stored) {
-	_, err := c.m.end(ctx, at.id, true)
+	_, err := c.m.endOf(ctx, at.id, at.rec, true)
 	if err == nil {
 		return
 	}
@@ -302,19 +306,17 @@ func (c *commit) commitLogout(ctx context.Context) error {
 }
 
 // endSessions ends all sessions whose cookies came. Until Redis has done that, this process
-// serves them no more.
+// serves them no more, and an ending cookie asks for it, whatever kept Redis from it.
 func (c *commit) endSessions(ctx context.Context) error {
 	m, all := c.m, c.others
 	if c.base != nil {
 		all = append([]*stored{c.base}, all...)
 	}
 	for _, at := range all {
-		if _, err := m.endOf(ctx, at.id, at.rec.User, true); err != nil {
-			if passes(err) { // otherwise nothing would ever make up for it
-				c.out.toEnd = !c.sent
-				for _, at := range all {
-					m.block(at)
-				}
+		if _, err := m.endOf(ctx, at.id, at.rec, true); err != nil {
+			c.out.toEnd = !c.sent
+			for _, at := range all {
+				m.block(at)
 			}
 			return unavailable(err)
 		}

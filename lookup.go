@@ -2,6 +2,7 @@ package redsession
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -79,8 +80,8 @@ func graceOver(rec *record.Record, tomb *record.Tombstone, now time.Time, grace 
 }
 
 // choose says which of the live sessions that a request named is its session: one that a
-// user has logged in to before an anonymous one, and of one user's the latest login.
-// Sessions of two users are nobody's, or a sibling domain could plant the attacker's
+// user has logged in to before an anonymous one, and of one user's the latest login, half
+// of one only if there is no whole one. Sessions of two users are nobody's, or a sibling domain could plant the attacker's
 // newer session beside its victim's: then an anonymous one is left, or none. A login and a
 // logout end the others too, or the planted one would keep its victim out.
 func choose(alive []candidate) (winner *candidate, others []*stored, twoUsers bool) {
@@ -95,7 +96,7 @@ func choose(alive []candidate) (winner *candidate, others []*stored, twoUsers bo
 			winner = c
 		case c.at.rec.User != winner.at.rec.User:
 			twoUsers = true
-		case cmp.Or(cmp.Compare(c.at.rec.Auth, winner.at.rec.Auth), cmp.Compare(winner.rank(), c.rank())) > 0:
+		case c.better(winner):
 			winner = c
 		}
 	}
@@ -108,6 +109,16 @@ func choose(alive []candidate) (winner *candidate, others []*stored, twoUsers bo
 		}
 	}
 	return winner, others, twoUsers
+}
+
+// better tells whether c is to be gone on from rather than other, a session of the same
+// user.
+func (c *candidate) better(other *candidate) bool {
+	a, b := c.at.rec, other.at.rec
+	if a.Pending != b.Pending {
+		return b.Pending
+	}
+	return cmp.Or(cmp.Compare(a.Auth, b.Auth), cmp.Compare(other.rank(), c.rank())) > 0
 }
 
 // rank puts an id that is still in use before one that a rotation has replaced.
@@ -184,4 +195,25 @@ func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Ti
 		c.ended = ending{id: at.id, at: tomb.EndedAt, next: tomb.Next}
 	}
 	return c, tomb
+}
+
+// lazyContext is made when the first command needs it: a hit does not.
+type lazyContext struct {
+	parent   context.Context
+	deadline time.Time
+	ctx      context.Context
+	stop     context.CancelFunc
+}
+
+func (l *lazyContext) get() context.Context {
+	if l.ctx == nil {
+		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
+	}
+	return l.ctx
+}
+
+func (l *lazyContext) cancel() {
+	if l.stop != nil {
+		l.stop()
+	}
 }

@@ -90,6 +90,12 @@ func TestLookupChoose(t *testing.T) {
 		return candidate{verdict: live, at: &stored{id: letterID(letter), rec: &record.Record{User: user, Auth: auth}}}
 	}
 	led := func(c candidate) candidate { c.followed = true; return c }
+	half := func(letter, user string, auth int64) candidate {
+		c := one(letter, user, auth)
+		c.at.rec.Pending = true
+		return c
+	}
+	ada9, ada10, bob9 := half("h", "ada", 9), half("i", "ada", 10), half("j", "bob", 9)
 	anonA, anonB, ada1, ada2, bob := one("a", "", 0), one("b", "", 0), one("c", "ada", 1), one("d", "ada", 2), one("e", "bob", 9)
 	for _, row := range []struct {
 		name  string
@@ -107,6 +113,12 @@ func TestLookupChoose(t *testing.T) {
 		{"logins of two users are nobody's, the newer one first", []candidate{bob, ada1}, "-:ec two users"},
 		{"an anonymous one is left beside those of two users", []candidate{ada1, anonA, bob}, "a:ce two users"},
 		{"a third login does not make one of two users win", []candidate{ada1, bob, ada2}, "-:ced two users"},
+		{"a login before a later half-open one of the same user", []candidate{ada9, ada1}, "c:h"},
+		{"a login before a later half-open one, in the other order", []candidate{ada1, ada9}, "c:h"},
+		{"of two half-open ones the later", []candidate{ada9, ada10}, "i:h"},
+		{"a half-open one before an anonymous one", []candidate{anonA, ada9}, "h:a"},
+		{"a half-open one of another user makes them two users'", []candidate{ada1, bob9}, "-:cj two users"},
+		{"two half-open ones of two users", []candidate{bob9, ada9}, "-:jh two users"},
 		{"three of one user, and an anonymous one", []candidate{anonA, ada1, ada2, ada1}, "d:acc"},
 		{"an anonymous one's own cookie before a rotated id of it", []candidate{led(anonA), anonA}, "a:"},
 		{"an anonymous one's own cookie, and then a rotated id of it", []candidate{anonA, led(anonA)}, "a:"},

@@ -47,6 +47,9 @@ var (
 	// that Redis refused, that nobody can tell whether a change was stored, or that the
 	// request's deadline was over before a change that needs a cookie. Status 503.
 	ErrUnavailable = errors.New("session store unavailable")
+	// ErrLocked is a change to a session that belongs to a device, by a request that did not
+	// show that device's cookie: see Config.DeviceBinding. Status 403.
+	ErrLocked = errors.New("session is bound to a device that has not proved itself")
 	// ErrHeadersSent is a change that needs a cookie, such as a login, after the
 	// response has begun. It was not made, but for a logout, which ends the
 	// session all the same.
@@ -58,12 +61,14 @@ var (
 type Manager struct {
 	*Admin
 	cookies *sessioncookie.Codec
+	binding *deviceBinding // nil unless sessions are bound to devices
 	streams *watch.Watcher
 	cache   *outage.Cache
 
 	expireTold sometimes   // of refusals to prolong
 	readTold   sometimes   // of refusals to read
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
+	away       atomic.Bool // down is not empty
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
 
@@ -77,7 +82,7 @@ func New(c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{Admin: &Admin{k}, cookies: newCodec(c, k)}
+	m := &Manager{Admin: &Admin{k}, cookies: newCodec(c, k), binding: newDeviceBinding(c, k)}
 	m.breaker = breaker.New(breaker.Config{
 		Topology: k.topology, Timeout: c.RedisTimeout, Wait: k.wait(), ProbeEvery: tuning.Current().Probe,
 		Probe:    m.probe,
@@ -88,7 +93,7 @@ func New(c Config) (*Manager, error) {
 	m.openStore()
 	m.cache = outage.New(outage.Config{
 		MaxEntries: maxCached, MaxBytes: maxCachedBytes, MaxStale: c.OutageMaxStale, MaxEnded: maxEndedIDs,
-		EndAgainFor: endAgainFor, Now: c.Now, End: m.endAgain,
+		EndAgainFor: endAgainFor, Now: c.Now, End: m.endAgain, Again: tuning.Current().EndAgain,
 	})
 	m.streams = watch.New(watch.Config{
 		Poll: tuning.Current().StreamPoll, Page: store.Page, MaxStale: c.OutageMaxStale, Now: c.Now,
@@ -221,6 +226,9 @@ func mustHave(s *Session, ok bool) *Session {
 // no-store, unless the handler sets Cache-Control.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if m.binding != nil && m.serveBinding(w, r) {
+			return
+		}
 		if m.cfg.Skip != nil && m.cfg.Skip(r) {
 			next.ServeHTTP(w, r)
 			return
@@ -238,6 +246,10 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 		if err != nil {
 			s.broken = err
 			m.answer(w, s.r, err)
+			return
+		}
+		if s.isLocked && m.binding.bounces(r) {
+			m.binding.bounce(w, "")
 			return
 		}
 		defer settleCopy(r, s.r)
@@ -276,6 +288,8 @@ func answerError(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, ErrGone):
 		http.Error(w, "Your session has ended. Please load the page again.", http.StatusConflict)
+	case errors.Is(err, ErrLocked):
+		http.Error(w, "Please load the page again, or log in.", http.StatusForbidden)
 	case errors.Is(err, ErrUnavailable):
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "The service is unavailable for a moment. Please try again.", http.StatusServiceUnavailable)

@@ -39,6 +39,7 @@ func (m *Manager) outageChanged(ctx context.Context, c breaker.Change) {
 	what := outageReason(c)
 	if c.Down {
 		m.down = append(m.down, what)
+		m.away.Store(true)
 		m.cache.OutageBegan()
 		if len(m.down) == 1 {
 			m.emit(ctx, Event{Kind: EventOutageBegan, Reason: what, Err: c.Err})
@@ -46,6 +47,7 @@ func (m *Manager) outageChanged(ctx context.Context, c breaker.Change) {
 		return
 	}
 	m.down = slices.DeleteFunc(m.down, func(w string) bool { return w == what })
+	m.away.Store(len(m.down) > 0)
 	if len(m.down) == 0 {
 		m.emit(ctx, Event{Kind: EventOutageEnded})
 	}
@@ -79,7 +81,7 @@ func (m *Manager) reconnected(ctx context.Context) {
 func (m *Manager) endAgain(ctx context.Context, id string) error {
 	bounded, cancel := m.bounded(ctx)
 	defer cancel()
-	_, err := m.endChain(bounded, id, "", true, maxEndHops)
+	_, err := m.endChain(bounded, id, nil, true, maxEndHops)
 	return err
 }
 
@@ -105,7 +107,7 @@ func (m *Manager) takeAway(ctx context.Context, ids []string) {
 	for _, id := range ids {
 		m.cache.Block(id)
 		m.store.Background(ctx, func(ctx context.Context) {
-			if _, err := m.endChain(ctx, id, "", false, maxEndHops); err == nil {
+			if _, err := m.endChain(ctx, id, nil, false, maxEndHops); err == nil {
 				m.cache.Unblock(id)
 			}
 		})
@@ -116,7 +118,7 @@ func (m *Manager) closeOutage() error {
 	ctx, cancel := context.WithTimeout(context.Background(), tuning.Current().Close)
 	defer cancel()
 	if left := m.cache.Close(ctx); left > 0 {
-		return fmt.Errorf("redsession: closing: gave up after %s: %d sessions whose logout an outage kept from Redis have not ended there", tuning.Current().Close, left)
+		return fmt.Errorf("redsession: closing: gave up after %s: %d sessions whose end an outage or a refusal kept from Redis have not ended there", tuning.Current().Close, left)
 	}
 	return nil
 }
@@ -172,12 +174,22 @@ func (s *sometimes) tell(now time.Time, fn func()) {
 // served from memory: that ends with Config.OutageMaxStale.
 func (s *Session) tellRefusedRead(err error) {
 	reason := refusal(err)
-	if reason == "" || store.MeaningOf(err).Recovery != rediserr.Stays {
+	if reason == "" || passes(err) {
 		return
 	}
 	s.m.readTold.tell(s.m.cfg.Now(), func() {
 		s.note(Event{Kind: EventFailed, Reason: reason, Err: fmt.Errorf("redsession: loading session: %w", err)})
 	})
+}
+
+// tellUpkeep tells, once a minute, of a refusal that stays of what no request waits for: a
+// timed rotation, an entry in an index.
+func (k *core) tellUpkeep(err error, tell func(Event)) {
+	if reason := refusal(err); reason != "" && !passes(err) {
+		k.upkeepTold.tell(k.cfg.Now(), func() {
+			tell(Event{Kind: EventFailed, Reason: reason, Err: fmt.Errorf("redsession: keeping sessions in order: %w", err)})
+		})
+	}
 }
 
 // recall goes on from what this process remembers of a session of tokens, as Redis is
@@ -190,7 +202,7 @@ func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known boo
 	var alive []candidate
 	for _, tk := range tokens {
 		at, confirmed := m.recall(tk.SID, now)
-		if at == nil { // it might be another user's, or the one to win
+		if at == nil || !s.hasProof(at.rec, now) { // it might be another user's, or the one to win
 			return false, found, nil
 		}
 		alive = append(alive, candidate{at: at})

@@ -44,7 +44,7 @@ func showStep(st store.Step) string {
 	case *store.End:
 		return fmt.Sprintf("end %s with %q", or(st.ID), st.With.Raw)
 	case *store.Enter:
-		return fmt.Sprintf("enter %s %s at %d for %s, limit %d, old %s, checked %d", st.User, or(st.ID), st.Score, st.Life, st.Limit, or(st.Old), st.Checked)
+		return fmt.Sprintf("enter %s %s at %d for %s, limit %d, old %s, checked %d, latest %d", st.User, or(st.ID), st.Score, st.Life, st.Limit, or(st.Old), st.Checked, st.Latest)
 	case *store.Move:
 		return fmt.Sprintf("move %s from %s to %s at %d for %s", st.User, or(st.Old), or(st.ID), st.Score, st.Life)
 	case *store.Leave:
@@ -74,7 +74,7 @@ func at(letter string, rec record.Record) *stored {
 // The rows are those of design.md, section 5.
 func TestPlanOfALogin(t *testing.T) {
 	t.Parallel()
-	const prepared = "prepare insert new at n for 1h0m0s after -; and enter ada n at 50 for 2h0m0s, limit 3, old %s, checked 40"
+	const prepared = "prepare insert new at n for 1h0m0s after -; and enter ada n at 50 for 2h0m0s, limit 3, old %s, checked 40, latest 90"
 	anonymous, ada, bob := at("o", record.Record{}), at("o", record.Record{User: "ada"}), at("o", record.Record{User: "bob"})
 	pendingAda, pendingBob := at("o", record.Record{User: "ada", Pending: true}), at("o", record.Record{User: "bob", Pending: true})
 	half := record.Record{User: "ada", Pending: true, Auth: 50}
@@ -101,7 +101,7 @@ func TestPlanOfALogin(t *testing.T) {
 			tomb := tombstoneRaw("2222tomb", 'l')
 			p := loginPlan{
 				at: at("n", row.new), as: sealed{letterID("n"), "new", time.Hour}, over: sealed{letterID("o"), tomb, time.Minute},
-				life: 2 * time.Hour, limit: 3, checked: 40,
+				life: 2 * time.Hour, limit: 3, checked: 40, latest: 90,
 			}
 			row.change(&p)
 			a := planLogin(p)
@@ -158,11 +158,11 @@ func TestPlanOfAWrite(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		old, new record.Record
-		want     string
+		first    string
 	}{
 		{"of an anonymous session", record.Record{}, record.Record{}, ""},
 		{"of a user's session", record.Record{User: "ada"}, record.Record{User: "ada"}, ""},
-		{"when a rotated id is first seen, the entry is made again", record.Record{User: "ada", Auth: 50}, seen, "; tidy move ada from - to o at 50 for 2h0m0s"},
+		{"when a rotated id is first seen, the entry is made again before", record.Record{User: "ada", Auth: 50}, seen, "prepare move ada from - to o at 50 for 2h0m0s; "},
 		{"when it was seen before", seen, seen, ""},
 		{"when an anonymous one is first seen", record.Record{}, record.Record{Seen: 7}, ""},
 		{"when a half-open one is first seen", record.Record{User: "ada", Pending: true}, record.Record{User: "ada", Pending: true, Seen: 7}, ""},
@@ -171,7 +171,7 @@ func TestPlanOfAWrite(t *testing.T) {
 			t.Parallel()
 			old, raw := at("o", row.old), tombstoneRaw("2222next", 'r')
 			a := planWrite(old, &row.new, sealed{old.id, raw, time.Hour}, 2*time.Hour)
-			if got, want := showPlan(a.plan), "decide replace 11111111 at o by r for 1h0m0s"+row.want; got != want {
+			if got, want := showPlan(a.plan), row.first+"decide replace 11111111 at o by r for 1h0m0s"; got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			decides(t, a, true, old.id, "2222next")
@@ -186,12 +186,12 @@ func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 	t.Parallel()
 	as, over := sealed{letterID("n"), "new", time.Hour}, sealed{letterID("o"), tombstoneRaw("2222tomb", 'o'), time.Minute}
 	rotation := func(rec record.Record) attempt {
-		return planRotation(at("n", rec), as, "", at("o", rec), over, 2*time.Hour)
+		return planRotation(at("n", rec), as, "", at("o", rec), over, 2*time.Hour, 99)
 	}
 	adoption := func(rec record.Record) attempt {
 		old := at("o", rec)
 		old.legacy = "old id"
-		return planRotation(at("n", rec), as, "", old, over, 2*time.Hour)
+		return planRotation(at("n", rec), as, "", old, over, 2*time.Hour, 99)
 	}
 	const inserted = "prepare insert new at n for 1h0m0s after -"
 	for _, row := range []struct {
@@ -204,10 +204,10 @@ func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 		{"a rotation of a user's session", rotation(record.Record{User: "ada", Auth: 50}), inserted + "; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s", true},
 		{"a rotation of an anonymous session", rotation(record.Record{}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
 		{"a rotation of a half-open one", rotation(record.Record{User: "ada", Pending: true}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
-		{"a user's session of another package", adoption(record.Record{User: "ada", Auth: 50}), inserted + "; and enter ada o at 50 for 2h0m0s, limit 0, old -, checked 50; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s", true},
+		{"a user's session of another package", adoption(record.Record{User: "ada", Auth: 50}), inserted + "; and enter ada o at 50 for 2h0m0s, limit 0, old -, checked 50, latest 99; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s", true},
 		{"an anonymous one of another package", adoption(record.Record{}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
-		{"an ending", attempt{plan: planEnding(&store.End{ID: letterID("o")}, "")}, `decide end o with ""`, false},
-		{"an ending of a known user's", attempt{plan: planEnding(&store.End{ID: letterID("o"), With: store.Burial{Raw: "tomb"}}, "ada")}, `decide end o with "tomb"; tidy leave ada o`, false},
+		{"an ending", attempt{plan: planEnding(&store.End{ID: letterID("o")}, nil)}, `decide end o with ""`, false},
+		{"an ending of a known user's", attempt{plan: planEnding(&store.End{ID: letterID("o"), With: store.Burial{Raw: "tomb"}}, &record.Record{User: "ada"})}, `decide end o with "tomb"; tidy leave ada o`, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"github.com/redsession/redsession/internal/clientinfo"
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/store"
 )
 
 const (
@@ -19,11 +20,16 @@ const (
 
 // Rotate gives the session a new id, as a timed rotation does: requests on
 // their way with the old one are led to the new. A new id that the client has
-// not shown yet is not replaced by yet another.
+// not shown yet is not replaced by yet another. The id of a session that is bound to a
+// device turns when the device proves itself the next time.
 func (s *Session) Rotate() {
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base != nil && (s.base.rec.Issued == 0 || s.base.rec.Seen != 0 || s.pending.seen != 0) {
+	switch {
+	case s.base == nil, s.base.rec.Issued != 0 && s.base.rec.Seen == 0 && s.pending.seen == 0:
+	case s.base.rec.Bound() && !s.proving:
+		s.pending.turn = !s.base.rec.TurnDue
+	default:
 		s.pending.rotate = true
 	}
 }
@@ -35,6 +41,17 @@ func (s *Session) KeepID() {
 	s.lock()
 	defer s.mu.Unlock()
 	s.keepID = true
+}
+
+// turns tells whether the id is to turn with the commit that is due: with a timed rotation,
+// or as the session begins to belong to a device. Once it does, its id turns in the answer
+// to a proof alone: a thief who holds both cookies must not make a replay of their owner.
+func (s *Session) turns() bool {
+	rec := s.base.rec
+	if rec.Bound() {
+		return s.proving && (rec.TurnDue && (rec.Issued == 0 || rec.Seen != 0) || s.m.rotationDue(rec))
+	}
+	return s.pending.bind != "" || s.m.rotationDue(rec)
 }
 
 // anonymous returns the head of a session that nobody has logged in to.
@@ -131,7 +148,7 @@ func (c *commit) commitRotation(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, errRotatedMeanwhile):
-		c.out.cookie, c.out.result = cookieSet, c.base
+		c.out.cookie, c.out.result, c.bind = cookieSet, c.base, ""
 		c.rotate, c.due = false, false // what is tried again later is the write alone
 		if c.open = nil; len(c.ops) > 0 {
 			return c.write(ctx)
@@ -148,6 +165,8 @@ func (c *commit) commitRotation(ctx context.Context) error {
 	c.m.cache.Forget(began.id)
 	if began.legacy != "" {
 		c.replaced(EventImported)
+	} else if c.bind != "" {
+		c.replaced(EventBound)
 	} else {
 		c.replaced(EventRotated)
 	}
@@ -182,7 +201,11 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
 	}
 	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
-	return planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec)), nil
+	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
+	if c.bind != "" {
+		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: at.rec.Device(), TTL: left})
+	}
+	return a, nil
 }
 
 // successor is the head of what takes the place of old.
@@ -190,6 +213,10 @@ func (c *commit) successor(old *stored, now time.Time) record.Record {
 	head := *old.rec
 	head.Issued, head.Seen = now.Unix(), 0
 	head.Origin = cmp.Or(old.rec.Origin, old.id)
+	head.TurnDue = false
+	if c.bind != "" {
+		head.Thumbprint = c.bind
+	}
 	if old.legacy != "" {
 		head.Source += ":" + old.id
 		head.RemoteAddr, head.UserAgent = clientinfo.RemoteAddr(c.s.r, c.m.cfg.TrustedHops), clientinfo.UserAgent(c.s.r)
@@ -206,6 +233,7 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 	if c.stamp != "" {
 		head.Stamp = c.stamp
 	}
+	head.TurnDue = head.TurnDue || c.turn && head.Bound()
 	switch {
 	case !c.merged && c.fields != nil:
 		head.SetFields(c.fields)

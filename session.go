@@ -9,6 +9,7 @@ import (
 
 	"github.com/redsession/redsession/internal/breaker"
 	"github.com/redsession/redsession/internal/clientinfo"
+	"github.com/redsession/redsession/internal/dbsc"
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/sessioncookie"
@@ -22,22 +23,27 @@ type Session struct {
 	r         *http.Request
 	came      sessioncookie.Request
 	confirmed time.Time // when Redis confirmed the session last
-	loadedAt  int64     // when the request was loaded, Unix microseconds, or revoked the user last
+	loadedAt  int64     // when the request was loaded, Unix microseconds, or last revoked the sessions of a user
 
 	events collector      // to be told once what is under way is settled
 	budget breaker.Budget // for waiting for Redis, of the load and of all commits together
 
 	named stored // the session that the first token names
 
-	mu       sync.Mutex    // guards what follows; never held over a Redis call
-	saving   *saving       // the commit under way, if there is one
-	base     *stored       // what Redis is known to hold; nil if that is nothing
-	others   []*stored     // further live sessions whose cookies came
-	toEnd    []string      // sessions that an ending cookie asks to end, and that have not been
-	dead     bool          // the client's id was ended, and no other took its place
-	ended    ending        // of the client's id, if it was ended lately
-	broken   error         // why the session could not be loaded; every commit returns it
-	head     record.Record // all but the values, as the handler sees it
+	mu       sync.Mutex       // guards what follows; never held over a Redis call
+	saving   *saving          // the commit under way, if there is one
+	base     *stored          // what Redis is known to hold; nil if that is nothing
+	others   []*stored        // further live sessions whose cookies came
+	toEnd    []string         // sessions that an ending cookie asks to end, and that have not been
+	dead     bool             // the client's id was ended, and no other took its place
+	ended    ending           // of the client's id, if it was ended lately
+	isLocked bool             // a session came that belongs to a device, without that device's cookie
+	locked   []*stored        // those that are
+	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
+	proving  bool             // the request is a device's proof
+	offered  bool             // this request logged in, and the browser may bind the session to its device
+	broken   error            // why the session could not be loaded; every commit returns it
+	head     record.Record    // all but the values, as the handler sees it
 	fields   []record.Field
 	parsed   bool // fields holds what the handler sees
 	stale    bool // which is not base with the pending changes
@@ -103,13 +109,15 @@ type changes struct {
 	store   bool   // keep the session even if it has no values
 	seen    int64  // the successor's own cookie came for the first time
 	stamp   string // the user's stamp, for a record that has none
+	bind    string // thumbprint of the device that the session belongs to from now on
+	turn    bool   // the id is to turn when the device proves itself
 	err     error  // the first change that could not be recorded
 }
 
 // any tells whether the handler asked for something, as opposed to
 // bookkeeping that can wait.
 func (c *changes) any() bool {
-	return len(c.ops) > 0 || c.fresh || c.rotate || c.store || c.err != nil
+	return len(c.ops) > 0 || c.fresh || c.rotate || c.turn || c.store || c.err != nil
 }
 
 func (s *Session) lock() {
@@ -238,6 +246,21 @@ func (s *Session) Degraded() bool {
 	return s.degraded
 }
 
+// DeviceBound tells whether the session belongs to a device: see Config.DeviceBinding.
+func (s *Session) DeviceBound() bool {
+	s.lock()
+	defer s.mu.Unlock()
+	return s.head.Bound()
+}
+
+// Locked tells whether a session came that belongs to a device, and that device's cookie
+// did not. It looks empty then, and changes fail with ErrLocked, but for a Login and a Logout.
+func (s *Session) Locked() bool {
+	s.lock()
+	defer s.mu.Unlock()
+	return s.isLocked
+}
+
 // Clear removes every value. The login, and flashes not yet shown, stay.
 func (s *Session) Clear() { s.record(record.Op{Kind: record.Clear, Keep: flashKey}) }
 
@@ -289,7 +312,7 @@ func (s *Session) tell() {
 
 // Context returns a context for a response that outlives the request's own
 // work, such as server-sent events or a websocket: it is done when the request
-// is, at the session's absolute deadline, at once when the session ends in this process,
+// is, at the session's absolute deadline, when the device of a bound session has to prove itself anew, at once when the session ends in this process,
 // and within about 3 seconds after it has ended by another server. Looking after it is no
 // activity: a session that nothing else hits ends after its idle timeout. While Redis is
 // away it goes on for Config.OutageMaxStale. The streams of a process share one round trip
@@ -303,7 +326,11 @@ func (s *Session) Context() context.Context {
 		return s.r.Context()
 	}
 	if s.stream == nil {
-		s.stream = s.m.streams.Watch(s.r.Context(), s.base.id, time.Unix(s.base.rec.Deadline, 0), s.confirmed)
+		deadline := s.base.rec.Deadline
+		if s.base.rec.Bound() {
+			deadline = min(deadline, s.proof.Issued+seconds(s.m.cfg.DeviceBinding.Lifetime))
+		}
+		s.stream = s.m.streams.Watch(s.r.Context(), s.base.id, time.Unix(deadline, 0), s.confirmed)
 	}
 	return s.stream
 }

@@ -30,7 +30,7 @@ func (s *Session) load(ctx context.Context) error {
 	var tokens sessioncookie.Tokens
 	s.came, tokens = m.cookies.Read(s.r, now)
 	found, err := s.loadTokens(ctx, tokens.All(), now)
-	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded {
+	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.locked && !found.twoUsers {
 		var taken bool
 		if taken, err = s.adoptPatiently(ctx, found.live, now); taken {
 			found.live = true
@@ -40,6 +40,12 @@ func (s *Session) load(ctx context.Context) error {
 		return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
 	}
 	s.endAsked(ctx, found.live)
+	if found.locked && !found.live {
+		if err := s.lockOut(); err != nil {
+			return fmt.Errorf("redsession: loading session: %w: %w", ErrUnavailable, err)
+		}
+		return nil
+	}
 	if found.live {
 		m.count.hits.Add(1)
 		return nil
@@ -75,7 +81,7 @@ func (s *Session) endAsked(ctx context.Context, live bool) {
 	}
 }
 
-// endAll makes logouts that an outage kept from Redis.
+// endAll makes logouts that an outage or a refusal kept from Redis.
 func (s *Session) endAll(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		rec, err := s.m.end(ctx, id, true)
@@ -91,7 +97,7 @@ func (s *Session) endAll(ctx context.Context, ids []string) error {
 }
 
 // verdicts is what the session tokens of a request turned out to be, all together.
-type verdicts struct{ live, missing, endedLately, rejected bool }
+type verdicts struct{ live, missing, endedLately, rejected, twoUsers, locked bool }
 
 func (v *verdicts) add(one verdict) {
 	switch one {
@@ -159,18 +165,22 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 		n.key, at.id = s.m.keys.OfSID(at.sid)
 		list = append(list, n)
 	}
+	s.locked = nil
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}
 	for _, n := range list {
-		c, err := s.resolve(&bounded, n.at, tokens, n.ttl(now), n.Value, now)
+		ttl := n.ttl(now)
+		if s.seemsLocked(&n.Token, now) {
+			ttl = 0
+		}
+		c, err := s.resolve(&bounded, n.at, tokens, ttl, n.Value, now)
 		if err != nil {
 			return found, err
 		}
-		if c.verdict == live {
-			if err := s.vouch(&bounded, &c); err != nil {
-				return found, err
-			}
+		if c.verdict == live && !s.hasProof(c.at.rec, now) {
+			s.locked, found.locked = append(s.locked, c.at), true
+			continue
 		}
 		if c.verdict == live {
 			alive = append(alive, c)
@@ -181,8 +191,11 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 			s.ended = c.ended
 		}
 	}
+	if alive, err = s.vouchForAll(&bounded, alive, &found); err != nil {
+		return found, err
+	}
 	winner, others, twoUsers := choose(alive)
-	s.others = others
+	s.others, found.twoUsers = others, twoUsers
 	if twoUsers {
 		s.note(Event{Kind: EventRefused, ID: alive[0].at.id, Reason: "cookies of two users"})
 		found.rejected = true
@@ -192,27 +205,6 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 		found.live = true
 	}
 	return found, nil
-}
-
-// lazyContext is made when the first command needs it: a hit does not.
-type lazyContext struct {
-	parent   context.Context
-	deadline time.Time
-	ctx      context.Context
-	stop     context.CancelFunc
-}
-
-func (l *lazyContext) get() context.Context {
-	if l.ctx == nil {
-		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
-	}
-	return l.ctx
-}
-
-func (l *lazyContext) cancel() {
-	if l.stop != nil {
-		l.stop()
-	}
 }
 
 // named is a session that a token of the request names.
@@ -228,6 +220,10 @@ func (n *named) ttl(now time.Time) time.Duration { return record.TTL(now, n.Idle
 
 // read fetches the values of list, in one round trip. It prolongs a single one on the way.
 func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, now time.Time) (err error) {
+	if len(list) == 1 && s.seemsLocked(&list[0].Token, now) { // no activity of its owner
+		list[0].Value, err = s.m.store.Get(bounded.get(), list[0].at.id)
+		return err
+	}
 	if len(list) == 1 {
 		n, refused := &list[0], error(nil)
 		n.Value, refused, err = s.m.store.Load(ctx, bounded.deadline, n.key, n.ttl(now))
@@ -266,6 +262,24 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 	})
 }
 
+// vouchForAll returns those of alive whose users' credentials are as they were. It comes
+// after all that may have to be asked once more, which would find what it has ended missing.
+func (s *Session) vouchForAll(bounded *lazyContext, alive []candidate, found *verdicts) ([]candidate, error) {
+	kept := alive[:0]
+	for i := range alive {
+		c := &alive[i]
+		if err := s.vouch(bounded, c); err != nil {
+			return nil, err
+		}
+		if c.verdict == live {
+			kept = append(kept, *c)
+		} else {
+			found.add(c.verdict)
+		}
+	}
+	return kept, nil
+}
+
 // vouch ends a live session whose user's credentials have changed since its login.
 func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 	var ok bool
@@ -273,7 +287,7 @@ func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 		return err
 	}
 	c.verdict = rejected
-	if _, err := s.m.end(bounded.get(), c.at.id, false); err == nil {
+	if rec, err := s.m.end(bounded.get(), c.at.id, false); err == nil && rec != nil {
 		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, Reason: "the user's stamp changed"})
 	}
 	return nil
@@ -290,8 +304,14 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 	case at.rec.Issued != 0 && at.rec.Seen == 0:
 		s.pending.seen = now.Unix()
 	}
+	if m.binding != nil {
+		s.beginBinding(at.rec, now)
+	}
 	if c.followed || touch {
-		_ = m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)) // what fails waits for the next hit
+		if err := m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)); err != nil { // the next hit does it
+			m.count.expireFailed.Add(1)
+			m.tellUpkeep(err, s.note)
+		}
 	}
 	if !c.known && at.legacy == "" {
 		m.cache.Confirm(at.id, c.raw, at.rec)

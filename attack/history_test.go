@@ -1,6 +1,7 @@
 package attack_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -103,6 +104,7 @@ type play struct {
 // origin is the login that an id comes of.
 type origin struct {
 	login, user string
+	family      string // the first of the logins of which each took the place of another
 	round       int
 	half        bool // the second factor is missing
 }
@@ -157,7 +159,7 @@ type ending struct {
 	round     int
 	call, ret int64
 	failed    bool // nobody knows what was ended
-	mark      span // when the user was revoked, logins under way included; zero if not
+	mark      span // when the user's sessions were revoked, logins under way included; zero if not
 }
 
 // request performs a request of a browser and notes its two steps. In a storm, when a server may answer from memory,
@@ -205,13 +207,12 @@ func (p *play) request(n int, a act, storm bool) {
 	if a.Kind == "logout" && got.status == 503 && commit.served != "" {
 		p.owed = append(p.owed, owing{a.Server, cookie})
 	}
-	p.ops = append(p.ops, operationOf(a.Browser, commit, known(out), left, returned))
+	p.ops = append(p.ops, operationOf(a.Browser, commit, known(a, out), left, returned))
 	for _, id := range ended.of("more logins than MaxPerUser") {
 		p.endings = append(p.endings, ending{id: id, round: n, call: called, ret: returned})
 	}
-	if a.Kind == "others" && strings.HasPrefix(view, "alice") || strings.HasPrefix(view, "bob") && a.Kind == "others" {
-		user, _, _ := strings.Cut(view, " ")
-		p.endings = append(p.endings, ending{user: user, spared: commit.served, round: n, call: left, ret: returned, failed: got.status != 200})
+	if user, _, _ := strings.Cut(view, " "); a.Kind == "others" && (user == "alice" || user == "bob") {
+		p.endings = append(p.endings, ending{user: user, spared: commit.served, round: n, call: left, ret: returned, failed: got.status != 200, mark: commit.left})
 	}
 }
 
@@ -229,9 +230,10 @@ func (p *play) arrive(b *browser, a act) (cookie string, stale bool, tag string)
 	return cookie, stale, "<" + strconv.Itoa(p.number) + ">"
 }
 
-// known is nil for an answer that tells of nothing.
-func known(out *outcomeOf) *outcomeOf {
-	if out.status == http.StatusServiceUnavailable {
+// known is nil for an answer that tells of nothing. RevokeOthers commits first: if it fails after that, the session may have
+// rotated.
+func known(a act, out *outcomeOf) *outcomeOf {
+	if out.status == http.StatusServiceUnavailable && (a.Kind != "others" || out.issued == "") {
 		return nil
 	}
 	return out
@@ -256,11 +258,11 @@ func (p *play) trace(e *event, out *outcomeOf, a act, n int) {
 	}
 	switch {
 	case a.Kind == "login" || a.Kind == "half":
-		from = origin{out.issued, a.User, n, a.Kind == "half"}
+		from = origin{out.issued, a.User, cmp.Or(from.family, p.logins[e.cookie].family, out.issued), n, a.Kind == "half"}
 	case a.Kind == "promote" && strings.HasPrefix(out.view, "half:"):
-		from = origin{out.issued, from.user, n, false}
+		from = origin{out.issued, from.user, from.family, n, false}
 	case e.served == "":
-		from = origin{out.issued, "", n, false}
+		from = origin{out.issued, "", out.issued, n, false}
 	}
 	p.logins[out.issued] = from
 }

@@ -3,10 +3,8 @@ package attack_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,10 +19,7 @@ import (
 	"github.com/redsession/redsession/internal/redistest"
 )
 
-const (
-	patience  = 20 * time.Second
-	searchFor = 10 * time.Second // a history that takes longer tells nothing
-)
+const patience = 20 * time.Second
 
 // newTheatre starts a Redis that a crash does not empty, and two servers, the first behind a proxy.
 func newTheatre(t *testing.T) *theatre {
@@ -73,15 +68,13 @@ func TestRandomHistories(t *testing.T) {
 			rt.Error(fault)
 		}
 		checking := time.Now()
-		defer func() {
-			searching.Add(int64(time.Since(checking)))
-		}()
-		switch porcupine.CheckOperationsTimeout(sessions, p.telling(), searchFor) {
+		switch verdict, why := p.judge(); verdict {
 		case porcupine.Illegal:
-			rt.Errorf("got a history that no order explains:\n%s", p)
+			rt.Errorf("got a history that no order explains: %s\nwhole:\n%s", why, p)
 		case porcupine.Unknown:
 			undecided.Add(1)
 		}
+		searching.Add(int64(time.Since(checking)))
 	})
 	t.Logf("%d histories of %d steps, %d of them with storms, %d undecided; the search for an order took %s",
 		histories.Load(), steps.Load(), stormy.Load(), undecided.Load(), time.Duration(searching.Load()))
@@ -98,53 +91,6 @@ func (th *theatre) empty(rt *rapid.T, rounds []round) {
 	if err := errors.Join(th.client.ConfigSet(ctx, "appendfsync", sync).Err(), th.client.FlushAll(ctx).Err()); err != nil {
 		rt.Fatal(err)
 	}
-}
-
-// telling leaves out the steps with an unknown outcome that explain nothing, as they make the search long: requests that
-// changed nothing, and writes whose tag nobody saw.
-func (p *play) telling() []porcupine.Operation {
-	var seen strings.Builder
-	for _, op := range p.ops {
-		if out, _ := op.Output.(*outcomeOf); out != nil && op.Input.(event).what == "load" {
-			seen.WriteString(out.view)
-		}
-	}
-	return slices.DeleteFunc(besides(p.ops), func(op porcupine.Operation) bool {
-		in := op.Input.(event)
-		if out, _ := op.Output.(*outcomeOf); out != nil || in.what != "commit" {
-			return false
-		}
-		return in.kind == "read" || in.kind == "rotate" || (in.kind == "set" || in.kind == "add") && !strings.Contains(seen.String(), in.tag)
-	})
-}
-
-// besides returns ops with what each login has beside it. In Redis a login is two steps, its entry in the index and the
-// end of the session that it began from, and of two logins each may be first at one of them.
-func besides(ops []porcupine.Operation) []porcupine.Operation {
-	ops = slices.Clone(ops)
-	for i, op := range ops {
-		in := op.Input.(event)
-		for j, other := range ops {
-			if in.entering() && other.Input.(event).entering() && i != j && op.Call <= other.Return && other.Call <= op.Return {
-				in.beside++
-			}
-		}
-		ops[i].Input = in
-	}
-	return ops
-}
-
-// String tells the history in microseconds, as briefly as can be: logs are cut.
-func (p *play) String() string {
-	var b strings.Builder
-	for _, op := range p.ops {
-		until := "…"
-		if op.Return != math.MaxInt64 {
-			until = strconv.FormatInt(op.Return/1000, 10)
-		}
-		fmt.Fprintf(&b, "%d-%s %s\n", op.Call/1000, until, sessions.DescribeOperation(op.Input, op.Output))
-	}
-	return b.String()
 }
 
 // round plays r and returns when all is quiet again.
@@ -325,7 +271,7 @@ func (p *play) closeRound(n int, began int64) {
 			p.ops = append(p.ops, operationOf(0, event{what: "mark", user: e.user, left: e.mark, now: now}, nil, e.call, e.ret))
 		}
 		if e.id != "" {
-			in := event{what: "end", login: p.logins[e.id].login, now: now}
+			in := event{what: "end", logins: []string{p.logins[e.id].login}, now: now}
 			if e.spared != "" && !e.failed {
 				in = event{what: "spare", cookie: e.id, now: now}
 			}
@@ -348,7 +294,7 @@ func (p *play) closeRound(n int, began int64) {
 			if ret != math.MaxInt64 {
 				p.over[from.login] = ret
 			}
-			p.ops = append(p.ops, operationOf(0, event{what: "end", login: from.login, now: now}, nil, e.call, ret))
+			p.ops = append(p.ops, operationOf(0, event{what: "end", logins: []string{from.login}, now: now}, nil, e.call, ret))
 		}
 	}
 	p.endings = nil
@@ -360,6 +306,11 @@ func (p *play) pause(d time.Duration) {
 		return
 	}
 	p.clock.nanos.Add(int64(d))
+	if d >= idle*time.Second {
+		for _, from := range p.logins {
+			p.over[from.login] = p.since()
+		}
+	}
 	ctx := context.Background()
 	for _, key := range keysUnder(p.rt, p.client, p.prefix) {
 		ttl, err := p.client.PTTL(ctx, key).Result()

@@ -1,8 +1,9 @@
 package attack_test
 
 import (
-	"fmt"
+	"hash/maphash"
 	"maps"
+	"slices"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -12,12 +13,12 @@ import (
 
 // event is one step of a request, or what an administrator did.
 type event struct {
-	what   string // load, commit, end, spare, mark, doubt, storm
-	kind   string // of the request
-	cookie string // the id that came
-	served string // the id that the handler saw
-	login  string // what end ends
-	user   string // that logs in, or who was revoked, or whose login end is to end; "" for any
+	what   string   // load, commit, end, spare, mark, doubt, storm
+	kind   string   // of the request
+	cookie string   // the id that came
+	served string   // the id that the handler saw
+	logins []string // what end ends
+	user   string   // that logs in, or whose sessions were revoked
 	tag    string
 	loaded span // when it was, by the servers' clock
 	left   span // when the handler ran; of a mark, when it was made
@@ -40,71 +41,47 @@ type outcomeOf struct {
 	evicted int    // logins beyond MaxPerUser
 }
 
-var sessions = porcupine.Model{
-	Init: func() any { return newWorld(map[string]node{}, map[string]span{}, false) },
-	Step: func(state, input, output any) (bool, any) {
-		w, e := state.(*world), input.(event)
+// sessions is nondeterministic: where nobody is told which of two things happened, both go on.
+var sessions = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{newWorld(map[string]node{}, map[string]span{}, false)} },
+	Step: func(state, input, output any) (next []any) {
 		out, _ := output.(*outcomeOf)
-		var next *world
-		switch e.what {
-		case "load":
-			next = w.load(e, out)
-		case "commit":
-			next = w.commit(e, out)
-		case "end":
-			next = w.end(e)
-		case "spare":
-			if next = w; w.surely(e.cookie, e.now) {
-				next = nil
+		for _, w := range state.(*world).step(input.(event), out) {
+			if w != nil {
+				next = append(next, w)
 			}
-		case "mark":
-			next = w.marked(e.user, e.left)
-		case "doubt":
-			next = w.doubted(e)
-		case "storm":
-			next = w.stormed(e.now)
 		}
-		return next != nil, next
+		return next
 	},
-	Equal: func(a, b any) bool { return a.(*world).text == b.(*world).text },
-	DescribeOperation: func(input, output any) string {
-		out, known := output.(*outcomeOf)
-		if in := input.(event); known && out != nil {
-			return in.String() + " → " + out.String()
+	Equal:             func(a, b any) bool { return a.(*world).text == b.(*world).text },
+	Hash:              func(state any) uint64 { return maphash.String(seed, state.(*world).text) },
+	DescribeOperation: describeStep,
+}).ToModel()
+
+var seed = maphash.MakeSeed()
+
+// step returns what may become of w by e; nil is for what cannot.
+func (w *world) step(e event, out *outcomeOf) []*world {
+	switch e.what {
+	case "load":
+		return []*world{w.load(e, out)}
+	case "commit":
+		return w.commit(e, out)
+	case "end":
+		return []*world{w.end(e)}
+	case "spare":
+		if w.surely(e.cookie, e.now) {
+			return nil
 		}
-		return input.(event).String() + " → ?"
-	},
+	case "mark":
+		return []*world{w.marked(e.user, e.left)}
+	case "doubt":
+		return []*world{w.doubted(e)}
+	case "storm":
+		return []*world{w.stormed(e.now)}
+	}
+	return []*world{w}
 }
-
-// String leaves out what is zero, and shows the first four characters of ids.
-func (e event) String() string {
-	s := fmt.Sprintf("%d %s %s", e.round, e.what, e.kind)
-	for _, a := range [...]struct{ name, value string }{{"cookie", short(e.cookie)}, {"served", short(e.served)}, {"login", short(e.login)}, {"by", e.user}, {"", e.tag}} {
-		if a.value != "" {
-			s += " " + a.name + " " + a.value
-		}
-	}
-	if e.entering() || e.what == "mark" {
-		s += fmt.Sprintf(" loaded %d-%d left %d-%d", e.loaded.from%1e6, e.loaded.to%1e6, e.left.from%1e6, e.left.to%1e6)
-	}
-	if e.beside != 0 {
-		s += fmt.Sprintf(" beside %d", e.beside)
-	}
-	return s + fmt.Sprintf(" at %d", e.now%1e6)
-}
-
-func (o *outcomeOf) String() string {
-	s := fmt.Sprintf("%d %q", o.status, o.view)
-	if o.issued != "" {
-		s += " issued " + short(o.issued)
-	}
-	if o.evicted != 0 {
-		s += fmt.Sprintf(" evicted %d", o.evicted)
-	}
-	return s
-}
-
-func short(id string) string { return id[:min(4, len(id))] }
 
 // load returns what becomes of w when a request with e.cookie sees out, nil if it could not have.
 func (w *world) load(e event, out *outcomeOf) *world {
@@ -130,7 +107,7 @@ func (w *world) load(e event, out *outcomeOf) *world {
 		}
 		at = n.next
 	}
-	if missed := e.served == ""; missed {
+	if e.served == "" {
 		if out.view != "" || !mayMiss && !mustMiss {
 			return nil
 		}
@@ -144,18 +121,15 @@ func (w *world) load(e event, out *outcomeOf) *world {
 		}
 		return w
 	}
-	seen, fits := n.seenAs(out.view)
-	if mustMiss || !fits {
+	if mustMiss || n.view() != out.view {
 		return nil
 	}
-	if n, there := hits[at]; there {
-		seen.hitMin, seen.hitMax = n.hitMin, n.hitMax
-		hits[at] = seen
-	}
+	n = n.known()
+	hits[at] = n
 	if _, known := w.nodes[e.served]; at != e.served && !known && w.storm {
-		hits[e.served] = seen.rotated() // by a request whose answer was lost
-		seen.next = e.served
-		hits[at] = seen
+		hits[e.served] = n.rotated() // by a request whose answer was lost
+		n.next = e.served
+		hits[at] = n
 	} else if at != e.served {
 		return nil
 	}
@@ -168,42 +142,56 @@ func (n node) rotated() node {
 	return n
 }
 
-// commit returns what becomes of w when the request that saw e.served is answered by out, nil if it could not have been.
-func (w *world) commit(e event, out *outcomeOf) *world {
+// commit returns what may become of w when the request that saw e.served is answered by out.
+func (w *world) commit(e event, out *outcomeOf) []*world {
 	w = w.found(e)
 	at, n, live := w.resolve(e.served, e.now)
-	changed := map[string]node{}
 	unknown := out == nil
 	switch {
 	case !unknown && out.status == 409:
-		if out.issued != "" || !w.gone(e, n, live) {
-			return nil
-		}
-		if e.storm && e.kind == "login" && live && n.user != "" && n.user != e.user {
-			// Its first try may have ended the other user's session, and its reply been lost: then the
-			// user was revoked, and with that the login that nobody was told of.
-			n.doubtful = true
-			return w.with(map[string]node{at: n})
-		}
-		return w
+		return w.refused(e, out, at, n, live)
 	case e.kind == "logout":
 		if live {
 			n.ended = true
-			return w.with(map[string]node{at: n})
+			return []*world{w.with(map[string]node{at: n})}
 		}
-		return w
+		return []*world{w}
 	case e.kind == "login" || e.kind == "half" || e.kind == "promote" && n.half:
 		return w.loggedIn(e, out, at, n, live)
 	case e.served == "":
-		return w.created(e, out)
+		return []*world{w.created(e, out)}
 	case !live && (unknown || e.kind == "read"):
-		return w
+		return []*world{w}
 	case !live && e.kind == "rotate" && e.served != e.cookie: // an id that the client has not shown yet stays
-		return w
+		return []*world{w}
 	case !live:
 		return nil // acknowledged, though there was nothing to keep it
 	}
-	if !unknown && at == e.cookie && n.issued {
+	return []*world{w.changed(e, out, at, n)}
+}
+
+// refused is for a request that is told that its session, n at the id at, has ended.
+func (w *world) refused(e event, out *outcomeOf, at string, n node, live bool) []*world {
+	if out.issued != "" || !w.gone(e, n, live) {
+		return nil
+	}
+	if e.kind == "login" && e.storm && live && n.user != "" && n.user != e.user {
+		// A login over another user's session ends that, and begins again if the reply is lost; the second time it was
+		// refused.
+		n.ended = true
+		return []*world{w, w.with(map[string]node{at: n})}
+	}
+	return []*world{w}
+}
+
+// changed is for a request that goes on with its session, n at the id at, and may have rotated it.
+func (w *world) changed(e event, out *outcomeOf, at string, n node) *world {
+	changed := map[string]node{}
+	if out == nil {
+		changed[at] = n.written(e)
+		return w.with(changed)
+	}
+	if at == e.cookie && n.issued {
 		if n.seenMin == 0 {
 			n.seenMin = e.now
 		}
@@ -211,9 +199,9 @@ func (w *world) commit(e event, out *outcomeOf) *world {
 			n.seenMax = e.now
 		}
 	}
-	n = n.changed(e)
-	followed := !unknown && out.issued == e.served && e.served != e.cookie // though it has been rotated once more since
-	if !unknown && out.issued != "" && out.issued != at && !followed {
+	n = n.written(e)
+	followed := out.issued == e.served && e.served != e.cookie // though it has been rotated once more since
+	if out.issued != "" && out.issued != at && !followed {
 		if _, known := w.nodes[out.issued]; known {
 			return nil
 		}
@@ -253,12 +241,8 @@ func (w *world) found(e event) *world {
 	return w.with(map[string]node{at: n, e.served: next})
 }
 
-// changed returns n with the values that the request wrote.
-func (n node) changed(e event) node {
-	if n.other != nil {
-		other := node{k: n.other.k, log: n.other.log}.changed(e)
-		n.other = &values{other.k, other.log}
-	}
+// written returns n with the values that the request wrote.
+func (n node) written(e event) node {
 	switch e.kind {
 	case "set":
 		n.k = e.tag
@@ -274,7 +258,7 @@ func (n node) changed(e event) node {
 
 // created is for a request without a session.
 func (w *world) created(e event, out *outcomeOf) *world {
-	n := node{hitMin: e.now, hitMax: e.now, idle: anonymousIdle, deadline: e.now + absolute, born: e.round}.changed(e)
+	n := node{hitMin: e.now, hitMax: e.now, idle: anonymousIdle, deadline: e.now + absolute, born: e.round}.written(e)
 	switch nothing := n.view() == ""; {
 	case out == nil, nothing && out.issued == "":
 		return w
@@ -285,85 +269,11 @@ func (w *world) created(e event, out *outcomeOf) *world {
 	return w.with(map[string]node{out.issued: n})
 }
 
-// loggedIn is for a login and for the second factor: old, at the id at, makes way for another.
-func (w *world) loggedIn(e event, out *outcomeOf, at string, old node, live bool) *world {
-	changed := map[string]node{}
-	user := e.user
-	if e.kind == "promote" {
-		user = old.user
-	}
-	wasLive := live
-	n := node{
-		user: user, half: e.kind == "half", born: e.round,
-		hitMin: e.now, hitMax: e.now, idle: idle, deadline: e.now + absolute,
-	}
-	checked := e.loaded
-	if e.kind == "promote" {
-		checked = old.checked
-	}
-	if n.half {
-		n.idle, n.deadline, n.checked = halfOpen, e.now+halfOpen, e.left
-	}
-	keep := old.user == "" || old.user == user
-	if live && keep {
-		n.k, n.log, n.other = old.k, old.log, old.other
-	} else if h, there := w.heir(e); there && !live && e.kind != "promote" && (e.served == "" || keep) {
-		if n.k, n.log = h.values.k, h.values.log; !h.sure {
-			n.other = &values{}
-		}
-		if h.live != "" {
-			at, old, live, keep = h.live, w.nodes[h.live], true, true
-			old.doubtful = !h.sure
-		}
-	}
-	if live {
-		if old.ended = !old.doubtful; keep {
-			old.endedAt, old.lost = e.now, out == nil
-			if out != nil {
-				old.by = out.issued
-			}
-		}
-		changed[at] = old
-	}
-	if out == nil {
-		return w.with(changed)
-	}
-	switch {
-	case out.issued == "" || w.nodes[out.issued].login != "":
-		return nil
-	case e.kind == "promote" && !wasLive: // what proved the first factor is gone
-		return nil
-	case !n.half && w.mustRefuse(user, checked):
-		return nil
-	}
-	n.login = out.issued
-	changed[out.issued] = n
-	next := w.with(changed)
-	over := next.logins(user, e.now) + e.beside - limit
-	if n.half {
-		over = 0
-	}
-	if out.evicted > max(over, 0) && !w.storm {
-		return nil
-	}
-	return next
-}
-
-// logins counts what may count towards MaxPerUser.
-func (w *world) logins(user string, now int64) (count int) {
-	for _, n := range w.nodes {
-		if n.user == user && !n.half && !n.ended && n.next == "" && !n.mustBeOver(now) {
-			count++
-		}
-	}
-	return count
-}
-
-// end ends everything that has come of a login.
+// end ends everything that has come of the logins.
 func (w *world) end(e event) *world {
 	changed := map[string]node{}
 	for id, n := range w.nodes {
-		if n.login == e.login && (e.user == "" || n.user == e.user) {
+		if slices.Contains(e.logins, n.login) {
 			n.ended = true
 			changed[id] = n
 		}

@@ -24,18 +24,15 @@ type node struct {
 	next             string // the successor of a rotated id
 	user             string
 	half             bool
-	login            string  // the id at login or creation, which rotation keeps
-	born             int     // round of that
-	k, log           string  // the values
-	other            *values // what they are unless they are k and log; nil if that is sure
-	hitMin, hitMax   int64   // when the last hit was
+	login            string // the id at login or creation, which rotation keeps
+	born             int    // round of that
+	k, log           string // the values
+	hitMin, hitMax   int64  // when the last hit was
 	idle, deadline   int64
 	checked          span  // when the password of a half-open login was
 	issued           bool  // by a rotation
 	seenMin, seenMax int64 // when its cookie was first seen; 0 for not at all, and for nobody knows
 }
-
-type values struct{ k, log string }
 
 func (n node) view() string {
 	words := []string{n.user}
@@ -51,16 +48,12 @@ func (n node) view() string {
 	return strings.TrimSpace(strings.Join(words, " "))
 }
 
-// seenAs returns n as whoever saw view knows it. ok is false if n does not look like that.
-func (n node) seenAs(view string) (known node, ok bool) {
-	if known = n; n.other != nil && n.view() != view {
-		known.k, known.log = n.other.k, n.other.log
+// known is n when it is sure that it has not been ended.
+func (n node) known() node {
+	if n.doubtful {
+		n.doubtful, n.by, n.lost = false, "", false
 	}
-	if known.doubtful {
-		known.doubtful, known.by, known.lost = false, "", false
-	}
-	known.other = nil
-	return known, known.view() == view
+	return n
 }
 
 // mayBeOver and mustBeOver tell what time has done.
@@ -76,7 +69,7 @@ type span struct{ from, to int64 }
 // world is a state of the model. It is never changed.
 type world struct {
 	nodes map[string]node
-	marks map[string]span // when all that a user had was revoked, last; from is 0 if it may not have been
+	marks map[string]span // when sessions of a user were revoked, last; from is 0 if it may not have been
 	storm bool            // there has been one: a rotation may have had an unknown outcome
 	text  string
 }
@@ -85,12 +78,7 @@ func newWorld(nodes map[string]node, marks map[string]span, storm bool) *world {
 	w := &world{nodes: nodes, marks: marks, storm: storm}
 	var b strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(nodes)) {
-		n := nodes[id]
-		if n.other != nil {
-			fmt.Fprintf(&b, "%v or ", *n.other)
-			n.other = nil
-		}
-		fmt.Fprintf(&b, "%s:%v;", id, n)
+		fmt.Fprintf(&b, "%s:%v;", id, nodes[id])
 	}
 	w.text = b.String() + fmt.Sprint(marks) // Sprint sorts
 	return w
@@ -102,7 +90,7 @@ func (w *world) with(changed map[string]node) *world {
 	return newWorld(nodes, w.marks, w.storm)
 }
 
-// marked is w once all that the user had was revoked.
+// marked is w once all sessions of the user, or all but one, were revoked.
 func (w *world) marked(user string, at span) *world {
 	marks := maps.Clone(w.marks)
 	old := marks[user]
@@ -139,46 +127,4 @@ func (w *world) surely(id string, now int64) bool {
 			return true
 		}
 	}
-}
-
-// heritage is what a login goes on from.
-type heritage struct {
-	values values
-	live   string // the session that it ends, "" if that is gone or not known
-	sure   bool   // otherwise it may as well begin from nothing
-}
-
-// heir returns what a login by e goes on from whose own session has ended: the login that took its place, since that is
-// the same browser, whose answer was lost.
-func (w *world) heir(e event) (heritage, bool) {
-	at, sure := e.served, true
-	if at == "" {
-		at = e.cookie
-	}
-	for hop := 0; w.nodes[at].next != ""; hop++ {
-		n := w.nodes[at]
-		if hop > 0 && n.seenMin != 0 && e.now-n.seenMin > grace {
-			sure = false // perhaps it was a replay
-		}
-		at = n.next
-	}
-	if n := w.nodes[at]; !n.ended && !n.doubtful || e.served == "" && e.now-n.endedAt >= grace {
-		return heritage{}, false
-	}
-	for n := w.nodes[at]; (n.ended || n.doubtful) && n.by != ""; n = w.nodes[at] {
-		sure = sure && !n.doubtful
-		at = n.by
-	}
-	n, there := w.nodes[at]
-	h := heritage{values: values{n.k, n.log}, sure: sure && !w.storm && n.other == nil && !n.doubtful && !n.mayBeOver(e.now)}
-	switch {
-	case !there:
-		return heritage{}, false
-	case n.ended && n.lost:
-		return heritage{values: h.values}, true
-	case n.ended || n.next != "" || n.user != e.user || n.half != (e.kind == "half") || n.mustBeOver(e.now):
-		return heritage{}, false
-	}
-	h.live = at
-	return h, true
 }

@@ -13,7 +13,9 @@
 //
 // The cookie is one for plain HTTP, so that a cookie jar sends it to an
 // httptest.Server. Time stands still but for Advance: neither a session nor a
-// rotation falls due because a machine is slow.
+// rotation falls due because a machine is slow. Each time that the Manager looks at the
+// clock a microsecond passes, so that what comes later is later: a login after
+// RevokeOthers is not taken for one that was under way.
 package redsessiontest
 
 import (
@@ -77,7 +79,7 @@ func New(t testing.TB, change ...func(*redsession.Config)) *Manager {
 	if c.URL != "redis://"+m.Redis.Addr() || c.Client != nil || c.Now != nil {
 		t.Fatal("redsessiontest: New brings its own Redis and its own clock: leave Config.URL, Client and Now alone")
 	}
-	c.Now = m.Now
+	c.Now = m.tick
 	c.OnEvent = m.watch(c.OnEvent)
 	m.cookie = cookieName(&c.Cookie)
 	var err error
@@ -111,6 +113,14 @@ func cookieName(c *redsession.Cookie) string {
 func (m *Manager) Now() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.now
+}
+
+// tick is the Manager's look at the clock.
+func (m *Manager) tick() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = m.now.Add(time.Microsecond)
 	return m.now
 }
 

@@ -387,3 +387,29 @@ func TestTwoManagersShareTheRedis(t *testing.T) {
 		t.Errorf("got the user %q on the other server, want alice", got)
 	}
 }
+
+// Time stands still, and yet what a user does after a revocation is not taken for what was under way.
+func TestLoginAfterARevocationStands(t *testing.T) {
+	for name, revoke := range map[string]func(m *redsessiontest.Manager, s *redsession.Session) error{
+		"of the others": func(m *redsessiontest.Manager, s *redsession.Session) error {
+			_, err := m.RevokeOthers(t.Context(), s)
+			return err
+		},
+		"of all": func(m *redsessiontest.Manager, _ *redsession.Session) error {
+			_, err := m.RevokeUser(t.Context(), "alice")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := redsessiontest.New(t)
+			m.With(m.Login(get("/"), "alice"), func(s *redsession.Session) {
+				if err := revoke(m, s); err != nil {
+					t.Error(err)
+				}
+			})
+			if got := body(t, serve(app(m.Manager), m.Login(get("/"), "alice"))); got != "alice" {
+				t.Errorf("got the user %q, want alice", got)
+			}
+		})
+	}
+}

@@ -64,6 +64,7 @@ func run(ctx context.Context, addr string, secure bool) (err error) {
 	}
 	defer p.close()
 	c.Cookie.InsecurePlainHTTP = !secure
+	c.DeviceBinding = redsession.DeviceBinding{Enabled: secure, Path: bindingPath, Lifetime: bindingLifetime}
 	d, err := newDemo(c, p)
 	if err != nil {
 		return err

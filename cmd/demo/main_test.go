@@ -30,6 +30,15 @@ func TestCartSurvivesLoginUnderANewCookieAndTheOldOneIsAnonymous(t *testing.T) {
 	want(t, "cart of the user afterwards", b.get("/cart"), 200, "Cart (1)")
 }
 
+func TestAStolenCookieIsShownToBeCopied(t *testing.T) {
+	b := newSite(t).browser(t)
+	wantRedirect(t, "without login", b.get("/stolen"), "/login?next=%2Fstolen&why=login")
+	want(t, "the thief's page, without a cookie", b.get("/stolen/who"), 401, "You are nobody.")
+	b.login()
+	want(t, "over plain HTTP", b.get("/stolen"), 200, "curl -k -H &#39;Cookie: session=", "-tls")
+	want(t, "the thief's page", b.get("/stolen/who"), 200, "You are alice.")
+}
+
 func TestAccountShowsTheSession(t *testing.T) {
 	st := newSite(t)
 	b := st.browser(t)

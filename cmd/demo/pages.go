@@ -40,7 +40,7 @@ type view struct {
 func parsePages() (map[string]*page, error) {
 	pages := make(map[string]*page)
 	funcs := template.FuncMap{"stamp": stamp, "rfc3339": rfc3339, "span": span, "agentName": agentName, "seconds": time.Duration.Seconds}
-	for _, name := range []string{"home", "login", "second-factor", "account", "devices", "secret", "cart", "operations", "message"} {
+	for _, name := range []string{"home", "login", "second-factor", "account", "devices", "secret", "cart", "operations", "stolen", "message"} {
 		t, err := template.New("layout.html").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)

@@ -91,6 +91,8 @@ func (d *demo) routes() http.Handler {
 	mux.Handle("GET /devices", user(d.devices))
 	mux.Handle("POST /devices/revoke", user(d.revokeDevice))
 	mux.Handle("POST /devices/revoke-others", user(d.revokeOthers))
+	mux.Handle("GET /stolen", user(d.stolen))
+	mux.HandleFunc("GET /stolen/who", d.stolenWho)
 	mux.Handle("GET /secret", d.sessions.RequireRecentLogin(recentLogin)(http.HandlerFunc(d.secret)))
 	return mux
 }

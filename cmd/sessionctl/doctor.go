@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v3"
@@ -23,25 +24,27 @@ type diagnosis struct {
 func doctorCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Category: "Redis", Usage: "look for what may cost or betray sessions, and say what to do",
-		UsageText: "sessionctl doctor [--sample N]",
+		UsageText: "sessionctl doctor [--sample N] [--outage-wait DURATION]",
 		Description: `Looks at version, eviction, memory, persistence, replication, latency, slow
 commands, TLS, the default user, what this user may run, a cluster's slots, the
-sentinels' quorum, and at keys under the prefix: whether each has a TTL, whether
-the records verify (with REDSESSION_SECRETS), how much memory a session takes and
-how many more fit. It changes nothing. What this user or a managed service does
-not allow to be seen is a finding of its own.
+sentinels' quorum, whether a failover is over before requests give up waiting,
+whether a primary without its replicas stops to acknowledge, and at keys under the
+prefix: whether each has a TTL, whether the records verify (with REDSESSION_SECRETS),
+how much memory a session takes and how many more fit. It changes nothing. What
+this user or a managed service does not allow to be seen is a finding of its own.
 
 Exit code 1 if any finding is "fail".
 
 Examples:
    sessionctl doctor
-   sessionctl doctor --sample 0
+   sessionctl doctor --sample 0 --outage-wait 8s
    sessionctl doctor --json | jq -r '.findings[] | select(.severity != "ok") | .check + ": " + .do'
 
 JSON: {"findings":[{"check","severity","node","seen","do"}],"ok","warn","fail"};
 severity is "ok", "warn" or "fail".`,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "sample", Value: 10_000, Usage: "how many keys to look at (0: all)"},
+			&cli.DurationFlag{Name: "outage-wait", Value: 5 * time.Second, Usage: "how long the web servers let a request wait for Redis, their Config.OutageWait (0: they do not)"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error { return c.doctor(ctx, cmd) },
 	}
@@ -63,7 +66,7 @@ func (c *console) doctor(ctx context.Context, cmd *cli.Command) error {
 	p := c.newProgress("examining", c.howMany(ctx, t, sample))
 	findings, err := doctor.Examine(ctx, doctor.Options{
 		URL: t.url, Client: t.client, Prefix: t.prefix, Secrets: t.env.Secrets,
-		Sample: sample, Timeout: cmd.Duration("timeout"), Looked: p.add,
+		Sample: sample, Timeout: cmd.Duration("timeout"), OutageWait: cmd.Duration("outage-wait"), Looked: p.add,
 	})
 	p.clear()
 	if err != nil {

@@ -25,6 +25,7 @@ type sessionLine struct {
 	ExpiresAt  string `json:"expires_at"`
 	TTLSeconds int64  `json:"ttl_seconds"`
 	Bytes      int    `json:"bytes"`
+	Bound      bool   `json:"device_bound,omitempty"`
 }
 
 func lineOf(i redsession.Info) sessionLine {
@@ -32,6 +33,7 @@ func lineOf(i redsession.Info) sessionLine {
 		ID: i.ID, User: i.UserID, RemoteAddr: i.RemoteAddr, UserAgent: i.UserAgent,
 		CreatedAt: stamp(i.CreatedAt), AuthTime: stamp(i.AuthTime), LastSeen: stamp(i.LastSeen), ExpiresAt: stamp(i.ExpiresAt),
 		TTLSeconds: int64(i.TTL / time.Second), Bytes: i.Bytes,
+		Bound: i.DeviceBound,
 	}
 }
 
@@ -55,7 +57,7 @@ Elsewhere than on a terminal, one session a line, tab-separated: id, user, last
 seen, created, expires, remote address, bytes, user agent.
 
 JSON, one object a line: {"id","user","remote_addr","user_agent","created_at",
-"auth_time","last_seen","expires_at","ttl_seconds","bytes"}`,
+"auth_time","last_seen","expires_at","ttl_seconds","bytes","device_bound"}`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "only the sessions of this user"},
 			&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "stop after so many sessions (0: all)"},

@@ -88,6 +88,10 @@ func (s Space) User(user string) string {
 // Import is the key of the state of an import from source.
 func (s Space) Import(source string) string { return s.prefix + "import:" + source }
 
+// Binding is the key of a device's public key. identifier has no character that a glob or
+// a cluster gives a meaning of its own.
+func (s Space) Binding(identifier string) string { return s.prefix + "bind:" + identifier }
+
 // Probe is the nth of the keys that are written and removed to learn whether Redis
 // takes writes. They live for seconds.
 func (s Space) Probe(n int) string { return s.prefix + "probe:" + strconv.Itoa(n) }

@@ -3,6 +3,7 @@ package outage
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -56,8 +57,9 @@ func (c *Cache) HasEnded(id string) bool {
 }
 
 // Block keeps the session at id from being used in this process, as its user logged out
-// and Redis does not have that yet. EndAgain and Close end it. It returns false, and
-// blocks nothing, if too many are blocked already or the Cache is closed.
+// and Redis does not have that yet. It is ended every Config.Again, by EndAgain and by
+// Close, until that succeeds. It returns false, and blocks nothing, if too many are blocked
+// already or the Cache is closed.
 func (c *Cache) Block(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +72,36 @@ func (c *Cache) Block(id string) bool {
 	c.sessions.remove(id)
 	c.blocked[id] = struct{}{}
 	c.someBlocked.Store(true)
+	if !c.retrying && c.ctx.Err() == nil {
+		c.retrying = true
+		c.background.Go(c.retry)
+	}
 	return true
+}
+
+// retry ends what is blocked until nothing is.
+func (c *Cache) retry() {
+	ticker := time.NewTicker(c.cfg.Again)
+	defer ticker.Stop()
+	for c.stillBlocked() {
+		select {
+		case <-c.ctx.Done():
+		case <-ticker.C:
+			ids := c.blockedIDs()
+			some := min(len(ids), endAtOnce) // any of them, as the order is that of a map
+			if c.endBlocked(c.ctx, ids[:some]) > 0 {
+				c.endBlocked(c.ctx, ids[some:])
+			}
+		}
+	}
+}
+
+// stillBlocked tells whether retry has to go on, and otherwise that it does not.
+func (c *Cache) stillBlocked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retrying = len(c.blocked) > 0 && c.ctx.Err() == nil
+	return c.retrying
 }
 
 // SomeBlocked tells whether any session is blocked.
@@ -120,7 +151,7 @@ func (c *Cache) OutageBegan() {
 // being ended and is tried again the next time. It returns when all is tried or ctx done.
 func (c *Cache) EndAgain(ctx context.Context) {
 	ids, began := c.endedSinceOutage()
-	c.endBlocked(ctx)
+	c.endBlocked(ctx, c.blockedIDs())
 	ended := c.end(ctx, ids)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,9 +188,13 @@ func (c *Cache) Close(ctx context.Context) (left int) {
 	if again {
 		return 0
 	}
+	c.mu.Lock()
+	c.stop()
+	c.mu.Unlock()
+	c.background.Wait()
 	ticker := time.NewTicker(closePause)
 	defer ticker.Stop()
-	for c.endBlocked(ctx); c.someBlocked.Load() && ctx.Err() == nil; c.endBlocked(ctx) {
+	for c.endBlocked(ctx, c.blockedIDs()); c.someBlocked.Load() && ctx.Err() == nil; c.endBlocked(ctx, c.blockedIDs()) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -171,22 +206,25 @@ func (c *Cache) Close(ctx context.Context) (left int) {
 	return len(c.blocked)
 }
 
-func (c *Cache) endBlocked(ctx context.Context) {
+// blockedIDs returns what is blocked, in any order.
+func (c *Cache) blockedIDs() []string {
 	if !c.someBlocked.Load() {
-		return
+		return nil
 	}
 	c.mu.Lock()
-	ids := make([]string, 0, len(c.blocked))
-	for id := range c.blocked {
-		ids = append(ids, id)
-	}
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.blocked))
+}
+
+// endBlocked ends blocked sessions, and returns how many that succeeded for.
+func (c *Cache) endBlocked(ctx context.Context, ids []string) int {
 	ended := c.end(ctx, ids)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ended {
 		c.unblockLocked(id)
 	}
+	return len(ended)
 }
 
 // end calls End for ids, several at a time, until ctx is done, and returns those for

@@ -213,6 +213,62 @@ func TestOutageCloseEndsWhatIsBlocked(t *testing.T) {
 	}
 }
 
+// A refusal that does not pass by itself is no outage, and nobody tells when it is over.
+func TestOutageBlockedIsEndedWithoutAnyOutage(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name  string
+		block int
+		most  int // tries at a time while nothing can be ended
+	}{
+		{"one session", 1, 1},
+		{"more than are ended at a time", 20, 8},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(func(c *outage.Config) { c.Again = 2 * time.Second })
+				blockAll := func() {
+					for n := range row.block {
+						s.Block(fmt.Sprint(n))
+					}
+				}
+				for round := range 2 { // the second time after nothing was blocked for a while
+					s.fail(true, "all")
+					blockAll()
+					time.Sleep(time.Second)
+					if got := s.endings(); got != "" {
+						t.Errorf("round %d: got %q tried at once, want it after 2 s", round, got)
+					}
+					time.Sleep(4 * time.Second)
+					if n := len(strings.Fields(s.endings())); n != 2*row.most {
+						t.Errorf("round %d: got %d tries in 5 s, want %d", round, n, 2*row.most)
+					}
+					s.fail(false, "all")
+					time.Sleep(2 * time.Second)
+					synctest.Wait()
+					if s.SomeBlocked() || len(strings.Fields(s.endings())) != row.block {
+						t.Errorf("round %d: got sessions that are still blocked, want each ended once", round)
+					}
+					time.Sleep(time.Minute)
+				}
+				s.fail(true, "all")
+				blockAll()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if left := s.Close(ctx); left != row.block {
+					t.Errorf("got %d left by Close, want %d", left, row.block)
+				}
+				s.endings()
+				time.Sleep(time.Minute)
+				if got := s.endings(); got != "" {
+					t.Errorf("got %q tried after Close, want nothing", got)
+				}
+			})
+		})
+	}
+}
+
 func TestOutageCacheIsUsedConcurrently(t *testing.T) {
 	t.Parallel()
 	s := newStage(func(c *outage.Config) { c.MaxEntries, c.MaxEnded = 5, 20 })

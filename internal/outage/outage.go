@@ -33,18 +33,26 @@ type Config struct {
 	// End ends the session at id in Redis, and what rotations have made of it, within a
 	// bound of its own. It does no harm to an id that has ended. It is called concurrently.
 	End func(ctx context.Context, id string) error
+	// Again is the time between two tries to end what is blocked. A refusal that does not
+	// pass by itself is no outage, of which EndAgain would be told.
+	Again time.Duration
 }
 
 // Cache is what one process remembers. It is safe for concurrent use. It never calls End
-// with its lock held, and has no goroutine but those that EndAgain and Close wait for.
+// with its lock held. Its goroutines are those that EndAgain waits for and, while sessions
+// are blocked, one that Close ends.
 type Cache struct {
-	cfg Config
+	cfg        Config
+	ctx        context.Context // ends with Close
+	stop       context.CancelFunc
+	background sync.WaitGroup // entered under mu
 
 	mu       sync.Mutex // guards what follows
 	sessions *segments
 	ended    map[string]time.Time // ids and origins, and when they ended
 	swept    time.Time            // when ended last was
 	blocked  map[string]struct{}
+	retrying bool      // a goroutine ends what is blocked
 	began    time.Time // when Redis went away; zero while it is there and all is ended again
 	closed   bool
 
@@ -53,8 +61,9 @@ type Cache struct {
 
 // New returns an empty Cache.
 func New(cfg Config) *Cache {
+	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{
-		cfg: cfg, sessions: newSegments(cfg.MaxEntries, cfg.MaxBytes),
+		cfg: cfg, ctx: ctx, stop: stop, sessions: newSegments(cfg.MaxEntries, cfg.MaxBytes),
 		ended: make(map[string]time.Time), blocked: make(map[string]struct{}),
 	}
 }

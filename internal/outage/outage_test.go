@@ -29,7 +29,7 @@ type stage struct {
 
 func newStage(change ...func(*outage.Config)) *stage {
 	s := &stage{now: time.Unix(1_800_000_000, 0), away: make(map[string]bool)}
-	cfg := outage.Config{MaxEntries: 100, MaxBytes: 1 << 20, MaxStale: maxStale, MaxEnded: 100, EndAgainFor: time.Minute, Now: s.clock, End: s.end}
+	cfg := outage.Config{MaxEntries: 100, MaxBytes: 1 << 20, MaxStale: maxStale, MaxEnded: 100, EndAgainFor: time.Minute, Now: s.clock, End: s.end, Again: time.Hour}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -106,10 +106,12 @@ func appendFields(b []byte, fields []Field) []byte {
 	return append(b, '}')
 }
 
+// fieldsLen is how long appendFields makes them.
 func fieldsLen(fields []Field) int {
-	n := 2
+	n := len(`{}`) + max(0, len(fields)-1) // commas
+	var quoted [64]byte
 	for _, f := range fields {
-		n += len(f.Name) + len(f.Raw) + len(`"":,`)
+		n += len(appendQuoted(quoted[:0], f.Name)) + len(`:`) + len(f.Raw)
 	}
 	return n
 }

@@ -19,9 +19,10 @@ type Ring []*Keys
 // Keys are derived from one secret with HKDF-SHA256 (RFC 5869), one purpose
 // each, so that a leak or a misuse of one says nothing about the others.
 type Keys struct {
-	Cookie  []byte // HMAC key of the cookie's signature
-	Ending  []byte // HMAC key of the signature of an ending cookie
-	bearer  mac    // derives what encrypts the successor's SID
+	Cookie  []byte    // HMAC key of the cookie's signature
+	Ending  []byte    // HMAC key of the signature of an ending cookie
+	Device  [3][]byte // HMAC keys of what a device is given: challenges, the bound cookie, tokens of a registration
+	bearer  mac       // derives what encrypts the successor's SID
 	seal    mac
 	encrypt mac // derives what encrypts the data of one key
 	stamp   mac
@@ -32,8 +33,8 @@ type Keys struct {
 func NewRing(secrets [][]byte) (Ring, error) {
 	ring := make(Ring, 0, len(secrets))
 	for _, secret := range secrets {
-		var derived [7][]byte
-		for i, purpose := range [...]string{"cookie", "tombstone", "seal", "encrypt", "stamp", "csrf", "ending"} {
+		var derived [10][]byte
+		for i, purpose := range [...]string{"cookie", "tombstone", "seal", "encrypt", "stamp", "csrf", "ending", "challenge", "bound cookie", "registration"} {
 			key, err := hkdf.Key(sha256.New, secret, nil, "redsession "+purpose+" v1", sha256.Size)
 			if err != nil {
 				return nil, err
@@ -41,7 +42,7 @@ func NewRing(secrets [][]byte) (Ring, error) {
 			derived[i] = key
 		}
 		ring = append(ring, &Keys{
-			Cookie: derived[0], Ending: derived[6], bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
+			Cookie: derived[0], Ending: derived[6], Device: [3][]byte(derived[7:]), bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
 			encrypt: newMAC(derived[3]), stamp: newMAC(derived[4]), csrf: newMAC(derived[5]),
 		})
 	}

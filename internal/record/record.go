@@ -56,6 +56,9 @@ type Record struct {
 	RemoteAddr string
 	UserAgent  string
 	Source     string  // where the session was imported from
+	Binding    string  // id of the binding to a device that the login offered, "" for none
+	Thumbprint string  // of the device's key, once the binding has begun
+	TurnDue    bool    // Rotate was called on a bound session, whose id turns when the device proves itself
 	data       *values // nil if there are none
 }
 
@@ -94,6 +97,17 @@ func (r *Record) SameLogin(o *Record) bool {
 	return r.User == o.User && r.Auth == o.Auth && r.Pending == o.Pending && r.Created == o.Created
 }
 
+// Bound tells whether the session belongs to a device.
+func (r *Record) Bound() bool { return r.Thumbprint != "" }
+
+// Device is the identifier of the device that the session belongs to, "" for none.
+func (r *Record) Device() string {
+	if !r.Bound() {
+		return ""
+	}
+	return r.Binding + "." + r.Thumbprint
+}
+
 // LoggedIn tells whether a user has logged in, all factors included.
 func (r *Record) LoggedIn() bool { return r.User != "" && !r.Pending }
 
@@ -118,9 +132,9 @@ func (r *Record) Encode(ring Ring, key string, encrypt bool) (string, error) {
 	b = append(b, byte(r.kind()), '"')
 	for i := range len(order) {
 		name := order[i]
-		if name == 'p' {
-			if r.Pending {
-				b = append(b, `,"p":1`...)
+		if on := r.flag(name); on != nil {
+			if *on {
+				b = append(b, ',', '"', name, '"', ':', '1')
 			}
 		} else if num := r.number(name); num != nil {
 			if *num != 0 {
@@ -185,52 +199,6 @@ func (r *Record) appendData(b []byte) []byte {
 	}
 }
 
-// order is the order in which the optional members of a record are written.
-const order = "caxiwneoupksrgm"
-
-var what = map[byte]string{'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
-
-// number returns the member of this name if it is a number, of which p is none.
-func (r *Record) number(name byte) *int64 {
-	switch name {
-	case 'c':
-		return &r.Created
-	case 'a':
-		return &r.Auth
-	case 'x':
-		return &r.Deadline
-	case 'i':
-		return &r.Idle
-	case 'w':
-		return &r.Written
-	case 'n':
-		return &r.Issued
-	case 'e':
-		return &r.Seen
-	case 'k':
-		return &r.Remember
-	}
-	return nil
-}
-
-// text returns the member of this name, which is one of the texts.
-func (r *Record) text(name byte) *string {
-	switch name {
-	case 'o':
-		return &r.Origin
-	case 'u':
-		return &r.User
-	case 's':
-		return &r.Stamp
-	case 'r':
-		return &r.RemoteAddr
-	case 'g':
-		return &r.UserAgent
-	default:
-		return &r.Source
-	}
-}
-
 // Decode reads a record without checking its seal, for an administrator who
 // has no secrets. Encrypted data are left out.
 func Decode(raw string) (*Record, error) { return decode(raw, "", nil) }
@@ -254,8 +222,8 @@ func decode(raw, key string, keys *Keys) (*Record, error) {
 			break // unknown, or not in the order in which members are written
 		}
 		last = at
-		if name == 'p' {
-			r.Pending = s.integer() == 1
+		if on := r.flag(name); on != nil {
+			*on = s.integer() == 1
 		} else if num := r.number(name); num != nil {
 			*num = s.integer()
 		} else {

@@ -40,6 +40,7 @@ func full() *record.Record {
 		Written: 1_790_000_002, Issued: 1_790_000_003, Seen: 1_790_000_004, Origin: id,
 		User: `al"ice\ <é> 日本`, Pending: true, Remember: 86_400, Stamp: "c3RhbXAtc3Rh",
 		RemoteAddr: "2001:db8::1", UserAgent: "Mozilla/5.0 (X11)\t\u2028", Source: "scs",
+		Binding: "abcd_-01", Thumbprint: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", TurnDue: true,
 	}
 	r.SetFields([]record.Field{
 		{Name: "cart", Raw: `[{"sku":"a}","n":1}]`},
@@ -464,5 +465,26 @@ func TestKindStandsAtItsPlace(t *testing.T) {
 				t.Errorf("got record %v, tombstone %+v and error %v", r, tomb, err)
 			}
 		})
+	}
+}
+
+func TestDataLenIsThatOfTheJSON(t *testing.T) {
+	for name, fields := range map[string][]record.Field{
+		"none":                         nil,
+		"one":                          {{Name: "x", Raw: `"yy"`}},
+		"two":                          {{Name: "x", Raw: `"yy"`}, {Name: "", Raw: `{}`}},
+		"names that have to be quoted": {{Name: "a\"\\\x00", Raw: `1`}, {Name: "é日\u2028", Raw: `2`}, {Name: strings.Repeat("<", 100), Raw: `3`}},
+	} {
+		r := &record.Record{Created: 1, Deadline: 2, Idle: 3}
+		r.SetFields(fields)
+		before := r.DataLen()
+		raw, err := r.Encode(ring(t, "a"), keyName, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, _, err := record.Open(ring(t, "a"), keyName, raw)
+		if err != nil || before != stored.DataLen() {
+			t.Errorf("%s: got %d bytes, %v, and %d once it is stored", name, before, err, stored.DataLen())
+		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 	MaybeExecuted
 	// MaybePartly is that a script may have been executed up to some command in it. So
 	// is every error of a script but those that refuse it before it begins (NOSCRIPT,
-	// LOADING, MOVED and the like). That is the cautious answer for OOM, MISCONF,
+	// NOPERM, LOADING, MOVED and the like). That is the cautious answer for OOM, MISCONF,
 	// READONLY and NOREPLICAS, which Redis gives before a script's first write only.
 	MaybePartly
 )

@@ -32,8 +32,9 @@ func TestReply(t *testing.T) {
 		{"a script of Redis 6 fails", "ERR Error running script (call to f_d2): @user_script:1: user_script:1: attempt to index a nil value", partly(stays, bug), partly(stays, bug)},
 
 		// Redis 7.2 and Valkey, src/script.c, src/acl.c, src/multi.c.
+		{"a script of another server says NOPERM inside", "ERR Error running script (call to f_d2): @user_script:1: NOPERM User alice has no permissions to run the 'set' command", partly(stays, node), partly(stays, node)},
 		{"Redis 7.2 says NOPERM inside a script", "ERR ACL failure in script: User alice has no permissions to run the 'set' command script: ab12, on @user_script:1.", partly(stays, node), partly(stays, node)},
-		{"Redis 7.2 says NOPERM", "NOPERM User alice has no permissions to run the 'evalsha' command", refused(stays, node), partly(stays, node)},
+		{"Redis 7.2 says NOPERM", "NOPERM User alice has no permissions to run the 'evalsha' command", refused(stays, node), refused(stays, node)},
 		{"a function of Redis 7 is out of memory", "OOM command not allowed when used memory > 'maxmemory'. script: swap, on @user_function:12.", partly(stays, writes), partly(stays, writes)},
 		{"a script may not write on a replica", "READONLY Can not run script with write flag on readonly replica", refused(aroundFailover, writes), partly(aroundFailover, writes)},
 		{"the cluster is down inside a script", "ERR Script attempted to execute a command while the cluster is down script: ab12, on @user_script:1.", partly(passes, node), partly(passes, node)},
@@ -67,8 +68,8 @@ func TestReply(t *testing.T) {
 		{"Envoy has no server", "no upstream host", refused(passes, connection), refused(passes, connection)},
 		{"Envoy lost its server", "upstream failure", maybe(passes, connection), partly(passes, connection)},
 		{"Envoy did a part of a DEL", "finished with 2 error(s)", partly(passes, connection), partly(passes, connection)},
-		{"Envoy does not know EVALSHA", "ERR unknown command 'evalsha', with args beginning with: ab12", refused(stays, node), partly(stays, node)},
-		{"Envoy does not know a command, in its older words", "unsupported command 'wait'", refused(stays, node), partly(stays, node)},
+		{"Envoy does not know EVALSHA", "ERR unknown command 'evalsha', with args beginning with: ab12", refused(stays, node), refused(stays, node)},
+		{"Envoy does not know a command, in its older words", "unsupported command 'wait'", refused(stays, node), refused(stays, node)},
 		{"the server of twemproxy is gone", "ERR Connection refused", refused(passes, connection), refused(passes, connection)},
 		{"the server of twemproxy does not answer", "ERR Connection timed out", maybe(passes, connection), partly(passes, connection)},
 		{"corvus fails", "ERR Proxy error", maybe(passes, connection), partly(passes, connection)},

@@ -51,13 +51,14 @@ var table = []struct {
 	{"SELECT is not allowed", NotExecuted, Stays, Connection, whole},
 	{"No such master with that name", NotExecuted, Stays, Connection, whole},
 
-	// The command is not allowed to this user, or not there.
-	{"NOPERM", NotExecuted, Stays, Node, false},
+	// The command is not allowed to this user, or not there. A script is told the like of
+	// its own commands in other words, or with what a script puts around them.
+	{"NOPERM", NotExecuted, Stays, Node, whole},
 	{"The user executing the script can't", NotExecuted, Stays, Node, false},
 	{"ACL failure in script", NotExecuted, Stays, Node, false},
-	{"unknown command", NotExecuted, Stays, Node, false},
-	{"unknown subcommand", NotExecuted, Stays, Node, false},
-	{"unsupported command", NotExecuted, Stays, Node, false}, // Envoy
+	{"unknown command", NotExecuted, Stays, Node, whole},
+	{"unknown subcommand", NotExecuted, Stays, Node, whole},
+	{"unsupported command", NotExecuted, Stays, Node, whole}, // Envoy
 	{"Unknown Redis command called from script", NotExecuted, Stays, Node, false},
 	{"This Redis command is not allowed from script", NotExecuted, Stays, Node, false},
 	{"UNKILLABLE", NotExecuted, Stays, Node, false},

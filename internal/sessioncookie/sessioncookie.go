@@ -31,7 +31,16 @@ type Token struct {
 	SID      keyspace.SID
 	Idle     int64 // seconds without a hit until the session ends
 	Deadline int64 // when it ends whatever happens, in Unix seconds
+	// Binding is the id of the binding to a device that the session belongs to, zero for
+	// none: who does not show that device's cookie as well is not worth an EXPIRE.
+	Binding [BindingLen]byte
 }
+
+// BindingLen is the length of a binding's id.
+const BindingLen = 8
+
+// Bound tells whether t names a binding.
+func (t *Token) Bound() bool { return t.Binding != [BindingLen]byte{} }
 
 // Attributes are those of the cookie, with every default filled in.
 type Attributes struct {
@@ -99,7 +108,7 @@ type Request struct {
 	Cookie  bool // a cookie of our name came, and was looked at
 	Header  bool // the header came, and was looked at instead of cookies
 	Browser bool // Fetch Metadata says that a browser sent it; false if no header is configured
-	// Ending are the sessions whose logout an outage kept from Redis: the cookie asks whoever
+	// Ending are the sessions whose logout an outage or a refusal kept from Redis: the cookie asks whoever
 	// gets it to end them, and leads to no session.
 	Ending []Token
 }
@@ -165,6 +174,19 @@ func (c *Codec) take(req *Request, ts *Tokens, value string, now time.Time) {
 		req.Overdue++
 	default:
 		ts.add(tk)
+	}
+}
+
+// Find calls fn with the value of each cookie of r whose name is prefix and then rest, until
+// fn returns true. It allocates nothing.
+func Find(r *http.Request, prefix, rest string, fn func(value string) bool) {
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(textproto.TrimString(pair), "=")
+			if len(name) == len(prefix)+len(rest) && strings.HasPrefix(name, prefix) && name[len(prefix):] == rest && fn(value) {
+				return
+			}
+		}
 	}
 }
 

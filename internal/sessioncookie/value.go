@@ -17,8 +17,12 @@ import (
 	"github.com/redsession/redsession/internal/keyspace"
 )
 
-// tokenLen is the length of a token's bytes: SID, idle seconds, deadline.
-const tokenLen = keyspace.SIDLen + 4 + 8
+// A token's bytes are SID, idle seconds and deadline, and of a bound session the id of its
+// binding.
+const (
+	tokenLen = keyspace.SIDLen + 4 + 8
+	boundLen = tokenLen + BindingLen
+)
 
 // strict refuses a last character whose spare bits are not zero: nobody can change a
 // character of a value and have it accepted.
@@ -77,20 +81,26 @@ func (p *purpose) decode(value string) (t Token, ok bool) {
 		return t, false
 	}
 	b := text[:]
-	if n, err = base64.URLEncoding.Decode(b, payload); err != nil || n != tokenLen {
+	if n, err = base64.URLEncoding.Decode(b, payload); err != nil || n != tokenLen && n != boundLen {
 		return t, false
 	}
 	copy(t.SID[:], b)
 	t.Idle = int64(binary.BigEndian.Uint32(b[keyspace.SIDLen:]))
 	t.Deadline = int64(binary.BigEndian.Uint64(b[keyspace.SIDLen+4:]))
+	if n == boundLen {
+		copy(t.Binding[:], b[tokenLen:])
+	}
 	return t, true
 }
 
 func (p *purpose) encode(t Token) (string, error) {
-	b := make([]byte, 0, tokenLen)
+	b := make([]byte, 0, boundLen)
 	b = append(b, t.SID[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(max(0, min(t.Idle, math.MaxUint32))))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.Deadline))
+	if t.Bound() {
+		b = append(b, t.Binding[:]...)
+	}
 	value, err := p.encoder.Encode(p.name, b)
 	return strings.TrimRight(value, "="), err
 }

@@ -16,7 +16,7 @@ import (
 // Main runs the tests of a suite with short intervals, fails the run if a secret was logged in it, and ends what the
 // tests left for others. Each suite's TestMain calls it.
 func Main(m *testing.M) {
-	tuning.Set(tuning.Values{StreamPoll: 50 * time.Millisecond, Probe: 20 * time.Millisecond})
+	tuning.Set(tuning.Values{StreamPoll: 50 * time.Millisecond, Probe: 20 * time.Millisecond, EndAgain: 50 * time.Millisecond})
 	redis.SetLogger(clientLog{})
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {

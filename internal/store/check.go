@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,9 +51,11 @@ func (s *Store) Check(ctx context.Context) (refused []error, err error) {
 	cmds := probeCommands(ctx, s.keys)
 	for _, cmd := range cmds {
 		e := exchange{command: strings.ToUpper(cmd.Name()), side: breaker.Write}
-		err := s.bounded(ctx, func(ctx context.Context) error { return s.client.Process(ctx, cmd) })
-		if err != nil && !rediserr.Absent(err) {
-			refused = append(refused, s.wrap(e, err))
+		err := s.wrap(e, s.bounded(ctx, func(ctx context.Context) error { return s.client.Process(ctx, cmd) }))
+		switch {
+		case err == nil, rediserr.Absent(err), rediserr.WrongType(err): // the latter if DEL was refused before
+		case !slices.ContainsFunc(refused, func(r error) bool { return r.Error() == err.Error() }):
+			refused = append(refused, err)
 		}
 	}
 	return refused, nil

@@ -64,9 +64,14 @@ func TestCheckNamesWhatAnACLRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			named := false
+			named, told := false, make(map[string]bool)
 			for _, r := range refused {
-				named = named || strings.HasPrefix(r.Error(), strings.ToUpper(name)+": ")
+				command, _, _ := strings.Cut(r.Error(), ": ")
+				named = named || command == strings.ToUpper(name)
+				if told[r.Error()] || command != strings.ToUpper(name) && command != "EVALSHA" {
+					t.Errorf("got %v, want that command and the script that uses it, each once", refused)
+				}
+				told[r.Error()] = true
 				if strings.Contains(r.Error(), "session:") {
 					t.Errorf("%v shows a key", r)
 				}

@@ -7,7 +7,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession/internal/breaker"
-	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -20,28 +19,29 @@ const scanCount = 500
 
 // Indexed is one entry of a user's index.
 type Indexed struct {
-	ID    string
-	Score int64 // of the login, Unix microseconds
+	ID    string // of no certain form: whoever can write to Redis can put anything there
+	Score int64  // of the login, Unix microseconds
 }
 
 // Index returns at most n entries of user's index, the oldest login first, leaving out
-// the first skip. What has no form of an id is left out.
+// the first skip. Fewer than n are the last. The mark of a revocation is no entry; where it
+// lies among those left out, the last one of them comes again.
 func (s *Store) Index(ctx context.Context, user string, skip, n int) ([]Indexed, error) {
 	key := s.keys.User(user)
-	list := redis.NewZSliceCmd(ctx, "zrange", key, skip, skip+n-1, "withscores")
+	list := redis.NewZSliceCmd(ctx, "zrange", key, skip, skip+n, "withscores") // one may be the mark
 	err := s.exchange(ctx, exchange{command: "ZRANGE", key: key, side: breaker.Read}, func(ctx context.Context) error {
 		return foreignIsNoError(s.client.Process(ctx, list))
 	})
 	if err != nil {
 		return nil, err
 	}
-	return indexed(list), nil
+	return indexed(list, n), nil
 }
 
-func indexed(list *redis.ZSliceCmd) []Indexed {
+func indexed(list *redis.ZSliceCmd, n int) []Indexed {
 	var entries []Indexed
 	for _, z := range list.Val() {
-		if id, _ := z.Member.(string); keyspace.IsID(id) {
+		if id, _ := z.Member.(string); id != markMember && len(entries) < n {
 			entries = append(entries, Indexed{id, int64(z.Score)})
 		}
 	}
@@ -71,6 +71,31 @@ func (s *Store) Entries(ctx context.Context, ids []string) ([]Entry, error) {
 		found[i] = Entry{id, stringValue(gets[i].Result()), max(0, ttls[i].Val())}
 	}
 	return found, nil
+}
+
+// Device reads the key of a device, and what lies at ids, none of which it prolongs, in one
+// round trip to each node.
+func (s *Store) Device(ctx context.Context, identifier string, ids []string) (device record.Value, sessions []record.Value, err error) {
+	keys := make([]string, 0, 1+len(ids))
+	keys = append(keys, s.keys.Binding(identifier))
+	for _, id := range ids {
+		keys = append(keys, s.keys.Session(id))
+	}
+	cmds := make([]*redis.StringCmd, len(keys))
+	err = s.exchangePipeline(ctx, exchange{command: "GET", key: keys[0], side: breaker.Read}, func(e *exchange) {
+		for i, key := range keys {
+			cmds[i] = e.pipe.Get(ctx, key)
+			e.parts = append(e.parts, part{key, cmds[i]})
+		}
+	})
+	if err != nil {
+		return device, nil, err
+	}
+	found := make([]record.Value, len(cmds))
+	for i, cmd := range cmds {
+		found[i] = stringValue(cmd.Result())
+	}
+	return found[0], found[1:], nil
 }
 
 // Heads reads the first bytes of what lies at ids, which is no activity.

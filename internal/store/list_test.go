@@ -90,7 +90,11 @@ func TestListIndex(t *testing.T) {
 		}{
 			{"the oldest login comes first", index{id("b"): 1, id("a"): 2, id("c"): 3}, 0, 9, "b=1 a=2 c=3"},
 			{"a page begins after those before it", index{id("b"): 1, id("a"): 2, id("c"): 3}, 1, 1, "a=2"},
-			{"what has no form of an id is left out", index{"*": 1, "x": 2, id("c"): 3}, 0, 9, "c=3"},
+			{"the mark of a revocation is no entry", index{"*": 1, id("c"): 3}, 0, 9, "c=3"},
+			{"a mark takes no place on a page", index{id("a"): 1, "*": 2, id("b"): 3, id("c"): 4}, 0, 2, "a=1 b=3"},
+			{"a mark behind a page takes none either", index{id("a"): 1, id("b"): 2, "*": 3}, 0, 2, "a=1 b=2"},
+			{"a mark among those before a page lets one of them come again", index{"*": 1, id("a"): 2, id("b"): 3}, 1, 2, "a=2 b=3"},
+			{"what has no form of an id is shown, to be taken out", index{"x": 2, id("c"): 3}, 0, 9, "x=2 c=3"},
 			{"scores are exact to the microsecond", index{id("c"): 1_800_000_000_000_001}, 0, 9, "c=1800000000000001"},
 			{"no index has no entries", nil, 0, 9, ""},
 			{"what is no index has none", list{}, 0, 9, ""},

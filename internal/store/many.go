@@ -24,8 +24,9 @@ func (s *Store) MarkRevoked(ctx context.Context, mark *Mark) ([]Indexed, error) 
 
 // EndAll ends sessions of user's, at most a Page of them, takes their ids out of the
 // user's index, and returns the first Page of what is left there. It may be repeated
-// after an error: ending twice does no harm, though it then finds nothing.
-func (s *Store) EndAll(ctx context.Context, ends []*End, user string) ([]Indexed, error) {
+// after an error: ending twice does no harm, though it then finds nothing. The keys of
+// devices go with them.
+func (s *Store) EndAll(ctx context.Context, ends []*End, user string, devices ...string) ([]Indexed, error) {
 	if len(ends) == 0 { // an empty Leave is none that Redis takes
 		return s.Index(ctx, user, 0, Page)
 	}
@@ -33,6 +34,9 @@ func (s *Store) EndAll(ctx context.Context, ends []*End, user string) ([]Indexed
 	steps := make([]Step, 0, len(ends)+1)
 	for _, e := range ends {
 		steps, leave.IDs = append(steps, e), append(leave.IDs, e.ID)
+	}
+	for _, d := range devices {
+		steps = append(steps, &Dismiss{Identifier: d})
 	}
 	if s.oneScript.Load() { // one node has all keys, and keeps the order
 		return s.each(ctx, append(steps, leave), user)
@@ -70,7 +74,7 @@ func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, user stri
 		cmds = s.addSteps(ctx, e, form, steps)
 		if user != "" {
 			key := s.keys.User(user)
-			index = redis.NewZSliceCmd(ctx, "zrange", key, 0, Page-1, "withscores")
+			index = redis.NewZSliceCmd(ctx, "zrange", key, 0, Page, "withscores") // one may be the mark
 			_ = e.pipe.Process(ctx, index)
 			e.parts = append(e.parts, part{key, index})
 		}
@@ -92,7 +96,7 @@ func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, user stri
 		}
 	}
 	if index != nil {
-		entries = indexed(index)
+		entries = indexed(index, Page)
 	}
 	return entries, unknown, nil
 }

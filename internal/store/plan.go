@@ -100,17 +100,18 @@ type Enter struct {
 	Limit    int           // 0 for none
 	Old      string        // id that this login replaces, which does not count towards Limit
 	Checked  int64         // when the password was checked, Unix microseconds
+	Latest   int64         // a revocation that claims to be later counts as none, Unix microseconds
 
 	Revoked bool      // the user was revoked since: nothing was entered. Each alone tells it here
 	Length  int64     // of the index now
 	Aside   bool      // something else lay there
 	Over    int64     // how many entries are beyond Limit, Old not counted
-	Oldest  []Indexed // the first Page of the index, if there are any
+	Oldest  []Indexed // if there are any, the first Page of the index, as Store.Index returns it
 }
 
 func (e *Enter) key(s keyspace.Space) string { return s.User(e.User) }
 func (e *Enter) args(to []any) []any {
-	return append(to, "enter", e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked)
+	return append(to, "enter", e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked, e.Latest)
 }
 
 func (e *Enter) take(reply any) {
@@ -122,10 +123,10 @@ func (e *Enter) take(reply any) {
 	number := func(i int) int64 { n, _ := list[i].(int64); return n }
 	e.Length, e.Aside, e.Over = number(0), number(1) == 1, max(0, number(2))
 	page, _ := list[3].([]any)
-	for i := 0; i+1 < len(page); i += 2 {
+	for i := 0; i+1 < len(page) && len(e.Oldest) < Page; i += 2 {
 		id, _ := page[i].(string)
 		text, _ := page[i+1].(string)
-		if score, err := strconv.ParseFloat(text, 64); err == nil && keyspace.IsID(id) && id != e.ID && id != e.Old {
+		if score, err := strconv.ParseFloat(text, 64); err == nil && id != markMember {
 			e.Oldest = append(e.Oldest, Indexed{id, int64(score)})
 		}
 	}
@@ -162,13 +163,17 @@ func (l *Leave) take(any) {}
 // Mark notes in a user's index that all that the user had was revoked: a login whose
 // password was checked before At is refused for as long as Life.
 type Mark struct {
-	User string
-	At   int64 // Unix microseconds
-	Life time.Duration
+	User   string
+	At     int64 // Unix microseconds
+	Latest int64 // a mark that claims to be later than this gives way, Unix microseconds
+	Life   time.Duration
 }
 
+// markMember is the member of an index that holds the time of the mark as its score.
+const markMember = "*"
+
 func (m *Mark) key(s keyspace.Space) string { return s.User(m.User) }
-func (m *Mark) args(to []any) []any         { return append(to, "mark", m.At, seconds(m.Life)) }
+func (m *Mark) args(to []any) []any         { return append(to, "mark", m.At, seconds(m.Life), m.Latest) }
 func (m *Mark) take(any)                    {}
 
 // Import stores the record of another package's session where nothing lies or where its
@@ -201,6 +206,35 @@ func (i *Import) take(reply any) {
 	status, _ := reply.(int64)
 	i.Status = ImportStatus(status)
 }
+
+// Introduce stores the key of a device, if nothing lies there yet.
+type Introduce struct {
+	Identifier, Raw string
+	TTL             time.Duration
+}
+
+func (i *Introduce) key(s keyspace.Space) string { return s.Binding(i.Identifier) }
+func (i *Introduce) args(to []any) []any {
+	return append(to, "insert", record.Rev(i.Raw), "", i.Raw, seconds(i.TTL))
+}
+func (i *Introduce) take(any) {}
+
+// Keep makes the key of a device live for TTL at least, and is refused if it is gone.
+type Keep struct {
+	Identifier string
+	TTL        time.Duration
+}
+
+func (k *Keep) key(s keyspace.Space) string { return s.Binding(k.Identifier) }
+func (k *Keep) args(to []any) []any         { return append(to, "keep", seconds(k.TTL)) }
+func (k *Keep) take(any)                    {}
+
+// Dismiss takes the key of a device away.
+type Dismiss struct{ Identifier string }
+
+func (d *Dismiss) key(s keyspace.Space) string { return s.Binding(d.Identifier) }
+func (d *Dismiss) args(to []any) []any         { return append(to, "dismiss") }
+func (d *Dismiss) take(any)                    {}
 
 // parts returns the steps of p that there are, part by part.
 func (p *Plan) parts() [][]Step {

@@ -20,7 +20,7 @@ func login() *store.Plan {
 	return &store.Plan{
 		Prepare: []store.Step{
 			&store.Insert{ID: id("n"), Raw: raw("5", 'r'), TTL: life},
-			&store.Enter{User: user, ID: id("n"), Score: 50, Life: life, Checked: 40},
+			&store.Enter{User: user, ID: id("n"), Score: 50, Life: life, Checked: 40, Latest: 90},
 		},
 		Decide:    &store.Replace{ID: id("o"), Rev: "11111111", Raw: raw("6", 'l'), TTL: life},
 		Tidy:      []store.Step{&store.Leave{User: user, IDs: []string{id("o")}}},

@@ -34,7 +34,7 @@ if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[2] ~= '' and redis.pcall('GETRAN
   return 1
 end
 local at, out = 1, {1}
-local width = {replace = 4, insert = 5, ['end'] = 8, enter = 7, move = 5, mark = 3, import = 5}
+local width = {replace = 4, insert = 5, ['end'] = 8, enter = 8, move = 5, mark = 4, import = 5, keep = 2, dismiss = 1}
 local function wrongtype(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
 end
@@ -56,9 +56,12 @@ for i, key in ipairs(KEYS) do
     local mark = redis.pcall('ZSCORE', key, '*')
     if type(mark) == 'table' then
       if not wrongtype(mark) then return mark end
-    elseif mark and tonumber(mark) >= tonumber(ARGV[at + 6]) then
-      return {0, i - 1, false}
+    else
+      mark = mark and tonumber(mark)
+      if mark and mark >= tonumber(ARGV[at + 6]) and mark <= tonumber(ARGV[at + 7]) then return {0, i - 1, false} end
     end
+  elseif op == 'keep' and redis.call('EXISTS', key) == 0 then
+    return {0, i - 1, false}
   end
   at = at + (width[op] or tonumber(ARGV[at + 1]) + 2)
 end
@@ -111,7 +114,7 @@ for i, key in ipairs(KEYS) do
     if limit > 0 then over = length - limit end
     if over > 0 and redis.call('ZSCORE', key, '*') then over = over - 1 end
     if over > 0 and old ~= '' and redis.call('ZSCORE', key, old) then over = over - 1 end
-    if over > 0 then page = redis.call('ZRANGE', key, 0, 127, 'WITHSCORES') end
+    if over > 0 then page = redis.call('ZRANGE', key, 0, 128, 'WITHSCORES') end
     done = {length, aside, over, page}
   elseif op == 'move' then
     index(key)
@@ -121,11 +124,18 @@ for i, key in ipairs(KEYS) do
   elseif op == 'leave' and ARGV[at + 1] ~= '0' then
     done = redis.pcall('ZREM', key, unpack(ARGV, at + 2, at + 1 + tonumber(ARGV[at + 1])))
     if wrongtype(done) then done = 0 elseif type(done) == 'table' then return done end
+  elseif op == 'keep' then
+    last(key, ARGV[at + 1])
+  elseif op == 'dismiss' then
+    redis.call('DEL', key)
   elseif op == 'mark' then
     index(key)
     redis.call('ZREM', key, '')
     local mark = redis.call('ZSCORE', key, '*')
-    if not mark or tonumber(mark) < tonumber(ARGV[at + 1]) then redis.call('ZADD', key, ARGV[at + 1], '*') end
+    mark = mark and tonumber(mark)
+    if not mark or mark < tonumber(ARGV[at + 1]) or mark > tonumber(ARGV[at + 3]) then
+      redis.call('ZADD', key, ARGV[at + 1], '*')
+    end
     last(key, ARGV[at + 2])
   elseif op == 'import' then
     local head = redis.pcall('GETRANGE', key, 0, 15)
@@ -192,15 +202,15 @@ func (s *Store) runInWaves(ctx context.Context, p *Plan) (Result, error) {
 		case len(part) == 0:
 			continue
 		case i == 2 && !p.AwaitTidy:
-			s.Background(ctx, func(ctx context.Context) { _, _ = s.wave(ctx, part) })
+			s.Background(ctx, func(ctx context.Context) { s.tidy(ctx, part) })
+			return res, nil
+		case i == 2:
+			s.tidy(ctx, part)
 			return res, nil
 		case i == 1 && p.late():
 			return res, ErrLate
 		}
 		done, err := s.wave(ctx, part)
-		if err != nil && i == 2 {
-			return res, nil // who reads the index next does it
-		}
 		if err != nil || done.Refused != nil {
 			done.Prepared, done.Sent = res.Prepared, err != nil && i == 1
 			return done, err
@@ -208,6 +218,13 @@ func (s *Store) runInWaves(ctx context.Context, p *Plan) (Result, error) {
 		res.Prepared = true
 	}
 	return res, nil
+}
+
+// tidy performs the last part of a plan. If it fails, who reads the index next does it.
+func (s *Store) tidy(ctx context.Context, part []Step) {
+	if _, err := s.wave(ctx, part); err != nil && s.tidyFailed != nil {
+		s.tidyFailed(err)
+	}
 }
 
 // wave performs steps side by side, each by a script of its own.

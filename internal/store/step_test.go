@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -85,8 +86,9 @@ func stepsOnSessions() []stepRow {
 }
 
 func stepsOnIndexes() []stepRow {
+	const latest = 1_900_000_000_000_000
 	enter := func(change func(*store.Enter)) *store.Enter {
-		e := &store.Enter{User: user, ID: id("n"), Score: 50, Life: life, Checked: 40}
+		e := &store.Enter{User: user, ID: id("n"), Score: 50, Life: life, Checked: 40, Latest: latest}
 		change(e)
 		return e
 	}
@@ -100,16 +102,20 @@ func stepsOnIndexes() []stepRow {
 		{"a login does not shorten the index's life", three, enter(plain), "done, length 4", "a=1 b=2 c=3 n=50 for 60s"},
 		{"a login prolongs the index", three, enter(func(e *store.Enter) { e.Life = 2 * time.Minute }), "done, length 4", "a=1 b=2 c=3 n=50 for 120s"},
 		{"a login within the limit is over by nothing", three, enter(limit(4, "")), "done, length 4", "a=1 b=2 c=3 n=50 for 60s"},
-		{"a login beyond the limit tells the oldest, without itself", three, enter(limit(2, "")), "done, length 4, over 2 a=1 b=2 c=3", "a=1 b=2 c=3 n=50 for 60s"},
-		{"the id that it replaces does not count, and is not told", three, enter(limit(2, id("b"))), "done, length 4, over 1 a=1 c=3", "a=1 b=2 c=3 n=50 for 60s"},
-		{"an id that it replaces and that is not there does not matter", three, enter(limit(2, id("x"))), "done, length 4, over 2 a=1 b=2 c=3", "a=1 b=2 c=3 n=50 for 60s"},
-		{"a mark does not count, and is not told", index{"*": 9, id("a"): 1, id("b"): 2}, enter(limit(2, "")), "done, length 4, over 1 a=1 b=2", "a=1 b=2 *=9 n=50 for 60s"},
-		{"members without the form of an id are not told", index{"x": 1, id("b"): 2}, enter(limit(1, "")), "done, length 3, over 2 b=2", "x=1 b=2 n=50 for 60s"},
+		{"a login beyond the limit tells the oldest", three, enter(limit(2, "")), "done, length 4, over 2 a=1 b=2 c=3 n=50", "a=1 b=2 c=3 n=50 for 60s"},
+		{"the id that it replaces does not count", three, enter(limit(2, id("b"))), "done, length 4, over 1 a=1 b=2 c=3 n=50", "a=1 b=2 c=3 n=50 for 60s"},
+		{"an id that it replaces and that is not there does not matter", three, enter(limit(2, id("x"))), "done, length 4, over 2 a=1 b=2 c=3 n=50", "a=1 b=2 c=3 n=50 for 60s"},
+		{"a mark does not count, and is not told", index{"*": 9, id("a"): 1, id("b"): 2}, enter(limit(2, "")), "done, length 4, over 1 a=1 b=2 n=50", "a=1 b=2 *=9 n=50 for 60s"},
+		{"members without the form of an id are told as well", index{"x": 1, id("b"): 2}, enter(limit(1, "")), "done, length 3, over 2 x=1 b=2 n=50", "x=1 b=2 n=50 for 60s"},
 		{"a login after the revocation enters", index{"*": 39}, enter(plain), "done, length 2", "*=39 n=50 for 60s"},
 		{"a login checked before the revocation is refused", index{"*": 41}, enter(plain), "refused enter, found nothing", "*=41 for 60s"},
 		{"a login checked at the moment of the revocation is refused", index{"*": 40}, enter(plain), "refused enter, found nothing", "*=40 for 60s"},
 		{"microseconds of our days are compared exactly", index{"*": 1_800_000_000_000_001}, enter(func(e *store.Enter) { e.Checked = 1_800_000_000_000_001 }), "refused enter, found nothing", "*=1800000000000001 for 60s"},
 		{"a microsecond later is later", index{"*": 1_800_000_000_000_001}, enter(func(e *store.Enter) { e.Checked = 1_800_000_000_000_002 }), "done, length 2", "n=50 *=1800000000000001 for 60s"},
+		{"a revocation that claims to be as late as it may is one", index{"*": latest}, enter(plain), "refused enter, found nothing", "*=1900000000000000 for 60s"},
+		{"a revocation that claims to be later is none", index{"*": latest + 1}, enter(plain), "done, length 2", "n=50 *=1900000000000001 for 60s"},
+		{"a revocation at the end of all time is none", index{"*": math.Inf(1)}, enter(plain), "done, length 2", "n=50 *=+Inf for 60s"},
+		{"a revocation at the beginning of all time refuses nobody", index{"*": math.Inf(-1)}, enter(plain), "done, length 2", "*=-Inf n=50 for 60s"},
 		{"a login puts aside what is no index", list{}, enter(plain), "done, length 1, aside", "n=50 for 30s"},
 		{"a login puts aside a string", "x", enter(plain), "done, length 1, aside", "n=50 for 30s"},
 
@@ -124,19 +130,36 @@ func stepsOnIndexes() []stepRow {
 		{"nobody leaves", three, &store.Leave{User: user}, "done", "a=1 b=2 c=3 for 60s"},
 		{"those who leave what is no index leave it", list{}, &store.Leave{User: user, IDs: []string{id("a")}}, "done", "a list for ever"},
 
-		{"a mark makes an index", nil, &store.Mark{User: user, At: 7, Life: life}, "done", "*=7 for 30s"},
-		{"a mark lies beside the entries", index{id("a"): 1}, &store.Mark{User: user, At: 7, Life: life}, "done", "a=1 *=7 for 60s"},
-		{"a later mark takes the place of an earlier one", index{"*": 3}, &store.Mark{User: user, At: 7, Life: life}, "done", "*=7 for 60s"},
-		{"an earlier mark leaves a later one", index{"*": 9}, &store.Mark{User: user, At: 7, Life: life}, "done", "*=9 for 60s"},
-		{"a mark prolongs the index", index{"*": 3}, &store.Mark{User: user, At: 7, Life: 2 * time.Minute}, "done", "*=7 for 120s"},
-		{"a mark puts aside what is no index", list{}, &store.Mark{User: user, At: 7, Life: life}, "done", "*=7 for 30s"},
+		{"a mark makes an index", nil, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 30s"},
+		{"a mark lies beside the entries", index{id("a"): 1}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "a=1 *=7 for 60s"},
+		{"a later mark takes the place of an earlier one", index{"*": 3}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
+		{"an earlier mark leaves a later one", index{"*": 9}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=9 for 60s"},
+		{"an earlier mark leaves one that is as late as it may be", index{"*": latest}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=1900000000000000 for 60s"},
+		{"a mark takes the place of one that is later than that", index{"*": latest + 1}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
+		{"a mark takes the place of one at the end of all time", index{"*": math.Inf(1)}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
+		{"a mark prolongs the index", index{"*": 3}, &store.Mark{User: user, At: 7, Latest: latest, Life: 2 * time.Minute}, "done", "*=7 for 120s"},
+		{"a mark puts aside what is no index", list{}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 30s"},
+	}
+}
+
+func stepsOnDevices() []stepRow {
+	r1, device := raw("1", 'r'), "abcdefgh.thumbprint"
+	keep := func(d time.Duration) *store.Keep { return &store.Keep{Identifier: device, TTL: d} }
+	return []stepRow{
+		{"a device is introduced where nothing lies", nil, &store.Introduce{Identifier: device, Raw: r1, TTL: life}, "done", "1r for 30s"},
+		{"a device introduced twice stays", raw("2", 'r'), &store.Introduce{Identifier: device, Raw: r1, TTL: life}, "refused introduce, found 2r", "2r for 60s"},
+		{"a device is kept for longer", r1, keep(2 * time.Minute), "done", "1r for 120s"},
+		{"a device is never kept for less", r1, keep(time.Second), "done", "1r for 60s"},
+		{"a device that is gone cannot be kept", nil, keep(life), "refused keep, found nothing", "nothing"},
+		{"a device that is dismissed is gone", r1, &store.Dismiss{Identifier: device}, "done", "nothing"},
+		{"a device dismissed twice is gone", nil, &store.Dismiss{Identifier: device}, "done", "nothing"},
 	}
 }
 
 func TestStep(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, e *env) {
-		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes()} {
+		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes(), space.Binding("abcdefgh.thumbprint"): stepsOnDevices()} {
 			for _, row := range rows {
 				t.Run(row.name, func(t *testing.T) {
 					e.put(t, key, row.before)
@@ -157,7 +180,7 @@ func TestStep(t *testing.T) {
 func TestStepInAPipeline(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, e *env) {
-		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes()} {
+		for key, rows := range map[string][]stepRow{space.Session(id("a")): stepsOnSessions(), space.User(user): stepsOnIndexes(), space.Binding("abcdefgh.thumbprint"): stepsOnDevices()} {
 			for _, row := range rows {
 				t.Run(row.name, func(t *testing.T) {
 					e.put(t, key, row.before)

@@ -37,6 +37,9 @@ type Config struct {
 	// Apart has the parts of a plan go in round trips apart, also where one script could do
 	// all of them.
 	Apart bool
+	// TidyFailed is told of the tidy part of a plan that failed where it is a round trip of its
+	// own: Run does not return it. nil for nobody.
+	TidyFailed func(error)
 	// Trace is called before each exchange with Redis, unless it is nil, and the function
 	// that it returns after it. Several callers may share an exchange.
 	Trace func(ctx context.Context, commands []string) func(error)
@@ -44,17 +47,18 @@ type Config struct {
 
 // Store speaks to Redis. It is safe for concurrent use.
 type Store struct {
-	client    redis.UniversalClient
-	topology  *topology.Topology
-	keys      keyspace.Space
-	timeout   time.Duration
-	breaker   *breaker.Breaker
-	trace     func(ctx context.Context, commands []string) func(error)
-	apart     bool
-	unbounded bool        // the client reads on when a context is over
-	oneScript atomic.Bool // a script may name keys of different slots
-	unlearned atomic.Bool // nobody could find out yet whether it may
-	loads     loads
+	client     redis.UniversalClient
+	topology   *topology.Topology
+	keys       keyspace.Space
+	timeout    time.Duration
+	breaker    *breaker.Breaker
+	trace      func(ctx context.Context, commands []string) func(error)
+	tidyFailed func(error)
+	apart      bool
+	unbounded  bool        // the client reads on when a context is over
+	oneScript  atomic.Bool // a script may name keys of different slots
+	unlearned  atomic.Bool // nobody could find out yet whether it may
+	loads      loads
 
 	mu         sync.Mutex // guards what follows
 	closed     bool
@@ -66,7 +70,7 @@ type Store struct {
 func New(c Config) *Store {
 	s := &Store{
 		client: c.Client, topology: c.Topology, keys: c.Keys, timeout: c.Timeout,
-		breaker: c.Breaker, trace: c.Trace, apart: c.Apart, unbounded: !c.Topology.HonoursContext(),
+		breaker: c.Breaker, trace: c.Trace, tidyFailed: c.TidyFailed, apart: c.Apart, unbounded: !c.Topology.HonoursContext(),
 	}
 	s.loads.init(s, c.PoolCommands && !c.Topology.Cluster()) // a cluster client keeps the slot in the command
 	return s

@@ -11,6 +11,7 @@ import (
 type Values struct {
 	StreamPoll   time.Duration // between two looks at the sessions behind open streams
 	Probe        time.Duration // between two signs of life asked of a Redis that does not answer
+	EndAgain     time.Duration // between two tries to end what Redis refused to end
 	Close        time.Duration // how long Manager.Close may take
 	LeastTimeout time.Duration // the shortest timeout of a session that Config allows
 	Apart        bool          // the parts of a plan are round trips apart, also where one script could do all
@@ -19,6 +20,7 @@ type Values struct {
 var defaults = Values{
 	StreamPoll:   2 * time.Second,
 	Probe:        100 * time.Millisecond,
+	EndAgain:     2 * time.Second,
 	Close:        5 * time.Second,
 	LeastTimeout: time.Second,
 }
@@ -45,6 +47,7 @@ func Set(v Values) {
 	}
 	or(&v.StreamPoll, defaults.StreamPoll)
 	or(&v.Probe, defaults.Probe)
+	or(&v.EndAgain, defaults.EndAgain)
 	or(&v.Close, defaults.Close)
 	or(&v.LeastTimeout, defaults.LeastTimeout)
 	mu.Lock()

@@ -183,3 +183,36 @@ func TestAdoptionExpiresTheOldCookieOnceAndSecurely(t *testing.T) {
 		}
 	})
 }
+
+// What a sibling domain planted beside the victim's own cookie must not let an old cookie decide either.
+func TestAdoptionBesideCookiesOfTwoUsersIsNotTried(t *testing.T) {
+	t.Parallel()
+	stage.PlainRedis(t, func(t *testing.T, e *stage.Env) {
+		for name, kind := range map[string]func(*stage.OldStore) redsession.Legacy{
+			"for good": (*stage.OldStore).Legacy, "side by side": (*stage.OldStore).SideBySide,
+		} {
+			for _, row := range []struct{ name, guest, want string }{
+				{"alone", "", ""},
+				{"beside an anonymous one", "set:c:1", "c=1"},
+			} {
+				t.Run(row.name+", "+name, func(t *testing.T) {
+					old := olds(e, "mine")
+					m := e.Manager(t, stage.Adopting(kind(old)))
+					var cookies []string
+					for _, ops := range []string{"login:alice", row.guest, "login:mallory"} {
+						if ops != "" {
+							cookies = append(cookies, "session="+named(sends(m, ops), "session")[0].Value)
+						}
+					}
+					a := sends(m, "", append(cookies, "oldsid=mine")...)
+					if a.Text != row.want || len(a.Cookies()) != 0 || !old.Has("mine") {
+						t.Errorf("got %q and the cookies %v, want %q, none, and the old session where it was", a.Text, a.Cookies(), row.want)
+					}
+					if a := sends(m, "", "oldsid=mine"); a.Text != "alice cart=[tea]" {
+						t.Errorf("got %q with the old cookie alone, want alice's session", a.Text)
+					}
+				})
+			}
+		}
+	})
+}

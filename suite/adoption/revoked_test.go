@@ -20,6 +20,15 @@ func TestAdoptionOfWhoWasRevokedIsRefused(t *testing.T) {
 		byOperator := func(t *testing.T, _ *redsession.Manager) error {
 			return stage.ErrorOf(e.Operator(t, "").RevokeUser(t.Context(), "alice"))
 		}
+		fromAnother := func(t *testing.T, m *redsession.Manager) (err error) {
+			sends := stage.NewScripted(t, m, stage.Handlers{"/others": func(_ http.ResponseWriter, r *http.Request, s *redsession.Session) {
+				s.Login("alice")
+				_, err = m.RevokeOthers(r.Context(), s)
+				s.Logout()
+			}})
+			sends.Get("/others")
+			return err
+		}
 		for way, make := range e.BothWays() {
 			for _, row := range []struct {
 				name   string
@@ -32,6 +41,7 @@ func TestAdoptionOfWhoWasRevokedIsRefused(t *testing.T) {
 				{"a login long before", byManager, 40 * time.Hour, -time.Hour, ""},
 				{"a login before, revoked by an operator", byOperator, 40 * time.Hour, -time.Hour, ""},
 				{"a login of unknown time", byManager, time.Hour, 0, ""},
+				{"a login before, revoked from another session", fromAnother, 40 * time.Hour, -time.Hour, ""},
 				{"a login afterwards", byManager, time.Hour, time.Minute, "alice cart=[tea]"},
 			} {
 				for _, how := range []string{"taken over", "imported first"} {

@@ -227,6 +227,49 @@ func TestConfigCookieContradictions(t *testing.T) {
 	}
 }
 
+func TestConfigDeviceBindingContradictions(t *testing.T) {
+	t.Parallel()
+	on := func(change func(*redsession.Config)) redsession.Config {
+		c := redsession.Config{URL: stage.Nowhere, Secrets: [][]byte{stage.Secret}, DeviceBinding: redsession.DeviceBinding{Enabled: true}}
+		change(&c)
+		return c
+	}
+	for _, row := range []struct {
+		name   string
+		change func(*redsession.Config)
+		want   string
+	}{
+		{"a domain", func(c *redsession.Config) { c.Cookie.Domain = "example.com" }, "Cookie.Domain exclude each other"},
+		{"a partitioned cookie", func(c *redsession.Config) { c.Cookie.Partitioned = true }, "Cookie.Partitioned exclude each other"},
+		{"a cookie for a part of the site", func(c *redsession.Config) { c.Cookie.Name, c.Cookie.Path = "sid", "/app" }, `needs Cookie.Path "/"`},
+		{"a lifetime that browsers cannot keep up with", func(c *redsession.Config) { c.DeviceBinding.Lifetime = 5 * time.Minute }, "under 8m0s"},
+		{"a lifetime that protects nobody", func(c *redsession.Config) { c.DeviceBinding.Lifetime = 48 * time.Hour }, "over a day"},
+		{"a path that is none", func(c *redsession.Config) { c.DeviceBinding.Path = "binding" }, "must be a path"},
+		{"the root", func(c *redsession.Config) { c.DeviceBinding.Path = "/" }, "must be a path"},
+		{"a path with a slash at its end", func(c *redsession.Config) { c.DeviceBinding.Path = "/binding/" }, "must be a path"},
+		{"a path with a quote", func(c *redsession.Config) { c.DeviceBinding.Path = `/a"b` }, "must be a path"},
+		{"Require without Enabled", func(c *redsession.Config) {
+			c.DeviceBinding = redsession.DeviceBinding{Require: func(*http.Request) bool { return true }}
+		}, "needs Enabled"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			stage.WantError(t, stage.CheckConfig(t, on(row.change)), "Config.DeviceBinding", row.want)
+		})
+	}
+}
+
+func TestConfigDeviceBindingIsOffOverPlainHTTPAndSaysSo(t *testing.T) {
+	t.Parallel()
+	e := stage.NewMini(t)
+	m := e.Manager(t, func(c *redsession.Config) { c.DeviceBinding.Enabled = true })
+	if a := stage.NewBrowser(t, stage.Serve(t, m, stage.AccountHandlers)).Get("/login"); a.Header.Get("Secure-Session-Registration") != "" {
+		t.Error("got an offer over plain HTTP")
+	}
+	if !strings.Contains(e.Events.Log(), "not bound to devices") {
+		t.Errorf("got log %q, want that sessions are not bound", e.Events.Log())
+	}
+}
+
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour

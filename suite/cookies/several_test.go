@@ -6,10 +6,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/stage"
 )
 
@@ -28,6 +30,11 @@ func TestCookiesOfSeveralSessions(t *testing.T) {
 			{"of one user's the latest login wins", []string{"login:alice set:a:1", "login:alice set:b:1"}, "alice b=1", 0},
 			{"a login wins over a newer anonymous one", []string{"login:alice", "set:a:1"}, "alice", 0},
 			{"a login wins over an older anonymous one", []string{"set:a:1", "login:alice"}, "alice", 0},
+			{"a login wins over a later half of one", []string{"login:alice set:a:1", "half:alice"}, "alice a=1", 0},
+			{"a login wins over an earlier half of one", []string{"half:alice", "login:alice set:a:1"}, "alice a=1", 0},
+			{"of two halves the later wins", []string{"half:alice set:a:1", "half:alice set:b:1"}, "b=1", 0},
+			{"half a login wins over an anonymous one", []string{"half:alice set:a:1", "set:b:1"}, "a=1", 0},
+			{"half a login of another user makes them nobody's", []string{"login:alice", "half:mallory set:a:1"}, "", 1},
 			{"those of two users are nobody's", []string{"login:alice set:a:1", "login:mallory set:b:1"}, "", 1},
 			{"those of two users and of a third", []string{"login:alice", "login:mallory", "login:bob"}, "", 1},
 			{"beside those of two users the anonymous one is left", []string{"login:alice", "set:c:1", "login:mallory"}, "c=1", 1},
@@ -57,6 +64,8 @@ func TestCookiesOfSeveralSessionsAllEnd(t *testing.T) {
 		a := newAsker(t, e)
 		for _, sessions := range [][]string{
 			{"login:alice", "login:alice"},
+			{"login:alice", "half:alice"},
+			{"half:mallory", "login:alice"},
 			{"login:alice", "login:mallory"},
 			{"login:mallory", "set:a:1", "login:alice"},
 			{"set:a:1", "set:b:1"},
@@ -142,4 +151,57 @@ func (a asker) begin(t *testing.T, sessions []string) (cookies []string) {
 		cookies = append(cookies, a.ask(ops).SetCookies()[0].Value)
 	}
 	return cookies
+}
+
+// TestCookiesOfSeveralSessionsTellOnceWhatTheyEnd: a look-up that has to be made again, as Redis was away for a moment,
+// neither forgets nor repeats that the stamp has ended a session.
+func TestCookiesOfSeveralSessionsTellOnceWhatTheyEnd(t *testing.T) {
+	t.Parallel()
+	stage.PlainRedis(t, func(t *testing.T, e *stage.Env) {
+		stamps := stage.NewStamps("before")
+		here := func(c *redsession.Config) { c.OutageWait = 10 * time.Second }
+		m, p := e.Behind(t, stamps.Configure, here)
+		a := asker{m.Handler(stage.Handlers{"/": make(stage.Gate).Play}.Mux()), e}
+		ended := func() string { stamps.Set("before", nil); return a.begin(t, []string{"login:alice"})[0] }
+		rotated := func(cookie string) (successor string) { return a.ask("rotate", cookie).SetCookies()[0].Value }
+		for _, row := range []struct {
+			name    string
+			cookies func() (cookies []string, successor string)
+			want    string
+		}{
+			{"the one that ends comes first", func() ([]string, string) {
+				other := a.begin(t, []string{"login:bob"})[0]
+				successor := rotated(other)
+				return []string{ended(), other}, successor
+			}, "bob"},
+			{"the one that ends comes last", func() ([]string, string) {
+				other := a.begin(t, []string{"login:bob"})[0]
+				successor := rotated(other)
+				return []string{other, ended()}, successor
+			}, "bob"},
+			{"it comes twice, by its rotated id as well", func() ([]string, string) {
+				old := ended()
+				successor := rotated(old)
+				return []string{old, successor}, successor
+			}, ""},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				stamps.Set("after", nil)
+				cookies, successor := row.cookies()
+				stamps.Set("after", nil)
+				sid, _ := stage.ParseCookie(t, successor)
+				key := "session:" + keyspace.HashID(sid)
+				before := len(e.Events.Of(redsession.EventRevoked))
+				var cut atomic.Int64
+				p.CutReply(stage.AtMost(2, &cut, func(args []string) bool { return stage.IsGET(args) && args[1] == key }))
+				if got := a.ask("", cookies...); got.StatusCode != http.StatusOK || got.Text != row.want || cut.Load() < 2 {
+					t.Errorf("got %d %q after %d cuts, want 200 %q", got.StatusCode, got.Text, cut.Load(), row.want)
+				}
+				p.CutReply(nil)
+				if n := len(e.Events.Of(redsession.EventRevoked)) - before; n != 1 {
+					t.Errorf("got %d events of a session that was revoked, want 1", n)
+				}
+			})
+		}
+	})
 }

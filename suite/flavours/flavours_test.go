@@ -82,6 +82,7 @@ func liveThrough(t *testing.T, e *stage.Env) {
 	want(first, "/state", 200, `"" 0`) // MaxPerUser
 	wantDevices(t, m, 2)
 	want(third, "/others", 200, "1 <nil>")
+	e.Advance(t, time.Second) // what was checked at that very moment is refused
 	want(second, "/state", 200, `"" 0`)
 	wantDevices(t, m, 1)
 	wantMortal(t, e)
@@ -218,7 +219,7 @@ func TestACLNoCommandOfTheSmallestCanGo(t *testing.T) {
 			}
 			e.OnEachNode(t, "script", "flush")
 			e.OnEachNode(t, "acl", "log", "reset")
-			bustle(t, m)
+			bustle(t, e, m)
 			if refused := e.OnEachNode(t, "acl", "log"); !strings.Contains(refused, "object:"+command+" ") && command != "ping" {
 				t.Errorf("got refusals %q, want one of %s", refused, command)
 			}
@@ -228,13 +229,14 @@ func TestACLNoCommandOfTheSmallestCanGo(t *testing.T) {
 }
 
 // bustle does something of everything, whether it works or not.
-func bustle(t *testing.T, m *redsession.Manager) {
+func bustle(t *testing.T, e *stage.Env, m *redsession.Manager) {
 	t.Helper()
 	srv := stage.Serve(t, m, flavourPages(m))
 	first, second := stage.NewBrowser(t, srv), stage.NewBrowser(t, srv)
 	for _, path := range []string{"/add", "/add", "/login", "/add", "/others"} {
 		first.Get(path)
 	}
+	e.Clock.Add(time.Second)
 	second.Get("/login")
 	second.Get("/logout")
 	second.Get("/login")

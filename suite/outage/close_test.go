@@ -146,7 +146,7 @@ func TestOutageCloseGivesUpAndSaysWhatIsLeft(t *testing.T) {
 	leaver.Do("logout")
 	var err error
 	promptly(t, "Close", func() { err = o.M.Close() })
-	if err == nil || !strings.Contains(err.Error(), "1 sessions whose logout") {
+	if err == nil || !strings.Contains(err.Error(), "1 sessions whose end") {
 		t.Errorf("Close: got %v, want to hear of one session whose logout was not made", err)
 	}
 	if err := o.M.Close(); err != nil {

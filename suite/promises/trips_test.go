@@ -102,12 +102,13 @@ func describe(waves []redistest.Wave) string {
 	return strings.Join(texts, ", ")
 }
 
-// holdTidying holds back the steps that tidy up. tidied waits for them to come, and lets them pass.
-func holdTidying(t *testing.T, p *redistest.Proxy) (tidied func(want string)) {
+// holdTidying holds back the steps that tidy up, which are those that waited does not name. tidied waits for them to come,
+// and lets them pass.
+func holdTidying(t *testing.T, p *redistest.Proxy, waited string) (tidied func(want string)) {
 	came, pass := make(chan string, 10), make(chan struct{})
 	p.Reset()
 	p.Reply(func(args []string) (string, bool) {
-		if step := stepOf(args); step == "leave" || step == "move" {
+		if step := stepOf(args); (step == "leave" || step == "move") && !strings.Contains(waited, step) {
 			came <- step
 			<-pass
 		}
@@ -156,7 +157,7 @@ func TestOneRoundTripForEachPartOfAChange(t *testing.T) {
 			{"a login again", "login:alice", "login:alice", "GET EXPIRE, enter insert, replace", "leave"},
 			{"a login as another user", "login:bob", "login:alice", "GET EXPIRE, enter insert, end", "leave"},
 			{"a rotation", "login:alice", "rotate", "GET EXPIRE, insert, replace", "move"},
-			{"the first hit after a rotation", "login:alice rotate", "", "GET EXPIRE, replace", "move"},
+			{"the first hit after a rotation", "login:alice rotate", "", "GET EXPIRE, move, replace", ""},
 			{"a logout", "login:alice", "logout", "GET EXPIRE, end", "leave"},
 			{"a logout of an anonymous session", "set:a:1", "logout", "GET EXPIRE, end", ""},
 		} {
@@ -166,7 +167,7 @@ func TestOneRoundTripForEachPartOfAChange(t *testing.T) {
 					before.Must(ops)
 				}
 				st := inSubtest(t, st).Fork(before.Cookie())
-				tidied := holdTidying(t, p)
+				tidied := holdTidying(t, p, row.waited)
 				waves := redistest.Waves(func() { st.Must(row.ops) }, p)
 				tidied(row.tidied)
 				if got := describe(waves); got != row.waited {
@@ -183,27 +184,56 @@ func TestOneRoundTripForEachPartOfARevocation(t *testing.T) {
 		client, sent := e.NewClient(t), &stage.Counter{}
 		client.AddHook(sent)
 		for _, row := range []struct {
-			name string
-			make func(*testing.T, ...func(*redsession.Config)) *redsession.Manager
-			want int
+			name   string
+			make   stage.Maker
+			before bool // they were revoked a minute ago
+			others bool // all but one are revoked, which also shows its cookie
+			want   int
 		}{
-			{"one node has all keys", e.Manager, 3},
-			{"the keys lie apart", e.ApartManager, 4},
+			{"one node has all keys", e.Manager, false, false, 3},
+			{"the keys lie apart", e.ApartManager, false, false, 4},
+			{"one node has all keys, a revocation before", e.Manager, true, false, 3},
+			{"the keys lie apart, a revocation before", e.ApartManager, true, false, 4},
+			{"all but one's own, one node has all keys", e.Manager, false, true, 4},
+			{"all but one's own, the keys lie apart", e.ApartManager, false, true, 5},
+			{"all but one's own, one node has all keys, a revocation before", e.Manager, true, true, 4},
+			{"all but one's own, the keys lie apart, a revocation before", e.ApartManager, true, true, 5},
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				m := row.make(t, func(c *redsession.Config) { c.URL, c.Client = "", client })
 				logins := e.Manager(t)
+				if row.before {
+					if _, err := logins.RevokeUser(t.Context(), "erin"); err != nil {
+						t.Fatal(err)
+					}
+					e.Advance(t, time.Minute)
+				}
 				page := logins.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { redsession.FromContext(r.Context()).Login("erin") }))
+				last := httptest.NewRecorder()
 				for range 128 {
-					page.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+					last = httptest.NewRecorder()
+					page.ServeHTTP(last, httptest.NewRequest(http.MethodPost, "/", nil))
 				}
 				if err := logins.Close(); err != nil { // which waits for what is done in the background
 					t.Fatal(err)
 				}
 				e.Advance(t, time.Second)
 				sent.Take()
-				if n, err := m.RevokeUser(t.Context(), "erin"); n != 128 || err != nil {
-					t.Errorf("got %d, %v, want 128 sessions revoked", n, err)
+				want := 128
+				revoke := func() (int, error) { return m.RevokeUser(t.Context(), "erin") }
+				if row.others {
+					want--
+					revoke = func() (n int, err error) {
+						r := httptest.NewRequest(http.MethodPost, "/", nil)
+						r.AddCookie(last.Result().Cookies()[0])
+						m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+							n, err = m.RevokeOthers(r.Context(), redsession.FromContext(r.Context()))
+						})).ServeHTTP(httptest.NewRecorder(), r)
+						return n, err
+					}
+				}
+				if n, err := revoke(); n != want || err != nil {
+					t.Errorf("got %d, %v, want %d sessions revoked", n, err, want)
 				}
 				if got := sent.Trips(); got != row.want {
 					t.Errorf("got %d round trips, want %d", got, row.want)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/internal/redistest"
@@ -115,4 +116,46 @@ func check(t *testing.T, m *redsession.Manager, users []*stage.Scripted, prefix 
 		}
 	}
 	t.Logf("sessions lost: %d, missing in the index: %d", lost, missing)
+}
+
+// While Redis is full, rotation and the note that a rotated id was shown fail, at every hit: that is told, and neither
+// the user nor the log suffers from it.
+func TestRotationThatRedisRefusesIsTold(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	for _, row := range []struct {
+		name   string
+		before time.Duration // of the last hit, before Redis is full
+	}{
+		{"a rotation that is due", 0},
+		{"a rotated id that is seen", 3 * time.Hour},
+	} {
+		for _, way := range []string{"in one script", "in parts"} {
+			t.Run(row.name+", "+way, func(t *testing.T) {
+				e := stage.NewEnv(srv.URL, srv.Client())
+				if e.Client.ConfigSet(t.Context(), "maxmemory", "0").Err() != nil {
+					t.Fatal("Redis cannot be configured")
+				}
+				st := stage.NewScripted(t, e.BothWays()[way](t))
+				st.Must("login:alice")
+				e.Advance(t, row.before)
+				st.Must()
+				e.Client.ConfigSet(t.Context(), "maxmemory", "1")
+				e.Advance(t, 3*time.Hour-row.before)
+				for range 10 {
+					if got := st.Must().Text; got != "alice" {
+						t.Errorf("got %q, want alice", got)
+					}
+				}
+				told := e.Events.Of(redsession.EventFailed)
+				if len(told) != 1 || !strings.Contains(told[0].Reason, "OOM") || told[0].UserID != "alice" {
+					t.Errorf("got the events %+v, want one of alice's session that names what Redis says", told)
+				}
+				e.Advance(t, time.Minute)
+				if st.Must(); len(e.Events.Of(redsession.EventFailed)) != 2 {
+					t.Errorf("got %d events a minute later, want two", len(e.Events.Of(redsession.EventFailed)))
+				}
+			})
+		}
+	}
 }

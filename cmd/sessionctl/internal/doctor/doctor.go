@@ -42,6 +42,9 @@ type Options struct {
 	Secrets [][]byte // to check records; may be empty
 	Sample  int      // how many keys to look at; 0 is all
 	Timeout time.Duration
+	// OutageWait is how long the web servers let a request wait for Redis to come back;
+	// nobody waits if it is not positive.
+	OutageWait time.Duration
 	// Looked is called with how many keys have been looked at; may be nil.
 	Looked func(keys int)
 }
@@ -70,8 +73,8 @@ func Examine(ctx context.Context, o Options) ([]Finding, error) {
 		return nil, err
 	}
 	steps := []func(context.Context) error{
-		x.checkCluster, x.checkSentinels,
-		x.each(checkVersion), x.each(checkEviction), x.each(checkMemory), x.each(checkPersistence), x.each(checkReplication),
+		x.checkCluster, x.each(checkNodeTimeout), x.checkSentinels,
+		x.each(checkVersion), x.each(checkEviction), x.each(checkMemory), x.each(checkPersistence), x.each(checkReplication), x.each(checkCutOff),
 		x.each(checkLatency), x.each(checkSlowLog), x.checkTransport, x.each(checkDefaultUser), x.each(checkDangers),
 		x.checkKeys,
 	}

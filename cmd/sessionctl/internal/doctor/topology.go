@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -52,13 +53,14 @@ func (x *examination) checkSentinels(ctx context.Context) error {
 	}
 	const name = "sentinels"
 	addrs := server.Addrs(x.URL)
-	silent, refused, err := x.askSentinels(ctx, u, master, addrs)
+	said, err := x.askSentinels(ctx, u, master, addrs)
 	if err != nil {
 		return err
 	}
+	silent := said.silent
 	switch {
-	case len(refused) > 0:
-		x.found(one(name, Fail, refused[0], "start the sentinels that are missing: no failover can happen")...)
+	case len(said.refused) > 0:
+		x.found(one(name, Fail, said.refused[0], "start the sentinels that are missing: no failover can happen")...)
 	case len(silent)*2 >= len(addrs) && len(silent) > 0:
 		x.found(one(name, Fail, strings.Join(silent, ", ")+" of "+fmt.Sprint(len(addrs))+" do not answer", "start them: without a majority no failover can happen")...)
 	case len(silent) > 0:
@@ -66,12 +68,19 @@ func (x *examination) checkSentinels(ctx context.Context) error {
 	default:
 		x.found(one(name, OK, fmt.Sprintf("%d answer and agree on %s", len(addrs), master), "")...)
 	}
+	x.checkSentinelPatience(master, said)
 	return nil
 }
 
-// askSentinels returns the addresses that do not answer, and what those say who see
-// no quorum.
-func (x *examination) askSentinels(ctx context.Context, u url.URL, master string, addrs []string) (silent, refused []string, err error) {
+// sentinelsSaid is what all sentinels say of a master.
+type sentinelsSaid struct {
+	silent    []string      // addresses that do not answer
+	refused   []string      // what those say who see no quorum
+	downAfter time.Duration // the longest that one waits before it takes the master for dead
+	denied    string        // why that cannot be seen
+}
+
+func (x *examination) askSentinels(ctx context.Context, u url.URL, master string, addrs []string) (said sentinelsSaid, err error) {
 	for _, addr := range addrs {
 		if !strings.Contains(addr[strings.LastIndexByte(addr, ']')+1:], ":") {
 			addr += ":26379"
@@ -79,21 +88,27 @@ func (x *examination) askSentinels(ctx context.Context, u url.URL, master string
 		u.Host = addr
 		client, err := redisurl.Client(u.String(), x.Timeout)
 		if err != nil {
-			return nil, nil, fmt.Errorf("sentinel %s: %w", addr, err)
+			return said, fmt.Errorf("sentinel %s: %w", addr, err)
 		}
-		err = client.Do(ctx, "sentinel", "ckquorum", master).Err()
+		quorum := client.Do(ctx, "sentinel", "ckquorum", master).Err()
+		about := redis.NewMapStringStringCmd(ctx, "sentinel", "master", master)
+		if err := client.Process(ctx, about); err == nil {
+			said.downAfter = max(said.downAfter, milliseconds(about.Val()["down-after-milliseconds"]))
+		} else if why, ok := server.Denied(err); ok {
+			said.denied = why
+		}
 		_ = client.Close()
 		switch {
 		case ctx.Err() != nil:
-			return nil, nil, ctx.Err()
-		case err == nil:
-		case redis.HasErrorPrefix(err, "NOQUORUM"):
-			refused = append(refused, err.Error())
+			return said, ctx.Err()
+		case quorum == nil:
+		case redis.HasErrorPrefix(quorum, "NOQUORUM"):
+			said.refused = append(said.refused, quorum.Error())
 		default:
-			silent = append(silent, addr)
+			said.silent = append(said.silent, addr)
 		}
 	}
-	return silent, refused, nil
+	return said, nil
 }
 
 // sentinelURL turns the URL of what sentinels watch into that of a sentinel,

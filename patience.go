@@ -1,0 +1,61 @@
+package redsession
+
+import (
+	"context"
+	"errors"
+)
+
+// perform tries until the changes are in Redis, or cannot be brought there. While an
+// outage is young it waits for its end.
+func (c *commit) perform(ctx, waits context.Context) error {
+	for leave := func() {}; ; {
+		err := c.try(ctx, leave)
+		if c.withoutSeen(err) {
+			leave = func() {}
+			continue
+		}
+		if !c.worthWaiting(err) {
+			return err
+		}
+		if waits == nil {
+			waits = context.WithoutCancel(ctx)
+		}
+		again, inVain := c.m.await(waits, err, c.id(), &c.s.budget)
+		if inVain != nil {
+			return err
+		}
+		if leave = again; c.s.r.Context().Err() == nil {
+			continue
+		}
+		if !c.logout && (c.fresh || c.rotate) { // nobody is there to take the cookie
+			leave()
+			return err
+		}
+		c.due = c.due && c.open != nil
+	}
+}
+
+// try runs once, and gives up the place among those who waited also if a function of the
+// caller's panics.
+func (c *commit) try(ctx context.Context, leave func()) error {
+	defer leave()
+	bounded, cancel := c.m.bounded(ctx)
+	defer cancel()
+	return c.run(bounded)
+}
+
+// withoutSeen has what the handler changed go on without noting that a rotated id was seen,
+// which the next hit does, where the node of the user's index alone cannot be reached.
+func (c *commit) withoutSeen(err error) bool {
+	e := asStoreError(err)
+	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || e.Key != c.m.keys.User(c.head.User) {
+		return false
+	}
+	c.seen = 0
+	return true
+}
+
+// worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.
+func (c *commit) worthWaiting(err error) bool {
+	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled) && !errors.Is(err, errTooLate)
+}

@@ -1,0 +1,184 @@
+package redsession
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/store"
+)
+
+// markLife is how long a revocation of all that a user has is remembered: longer than any
+// login takes whose password was checked before. While old sessions of another package
+// may be taken over, it is AbsoluteTimeout.
+const markLife = 15 * time.Minute
+
+// markRevoked leaves the mark of a revocation of user's sessions, by which logins under way
+// are refused, and returns the first page of the user's index. What s, which may be nil,
+// does from now on was checked after it.
+func (k *core) markRevoked(ctx context.Context, user string, s *Session) (entries []store.Indexed, err error) {
+	life := markLife
+	if len(k.cfg.Adopt) > 0 || k.breaker == nil { // an operator's tool cannot know what the servers take over
+		life = max(life, k.cfg.AbsoluteTimeout)
+	}
+	mark := &store.Mark{User: user, At: k.cfg.Now().UnixMicro(), Latest: k.latestMark(), Life: life}
+	for try := 0; ; try++ {
+		if entries, err = k.store.MarkRevoked(ctx, mark); err == nil {
+			break
+		}
+		if !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
+			return nil, err
+		}
+	}
+	if s != nil {
+		s.mu.Lock()
+		s.loadedAt = max(s.loadedAt, mark.At+1)
+		s.mu.Unlock()
+	}
+	return entries, nil
+}
+
+// clocksApart is how far the clocks of two servers may be apart; 5 minutes is what Kerberos
+// takes. A mark that is further ahead was left by nobody of ours, and counts as none: it
+// would keep its user out for as long as its author likes.
+const clocksApart = 5 * time.Minute
+
+func (k *core) latestMark() int64 { return k.cfg.Now().Add(clocksApart).UnixMicro() }
+
+// revokeListed marks that user's sessions were revoked, as markRevoked does, and ends those
+// in user's index that match, until none is left.
+func (k *core) revokeListed(ctx context.Context, user string, s *Session, reason string, match func(id string, rec *record.Record) bool) (int, error) {
+	entries, err := k.markRevoked(ctx, user, s)
+	if err != nil {
+		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+	}
+	ended := make(map[string]bool) // by the first id: a session that is just rotating has two
+	kept := make(map[string]bool)
+	for {
+		entries = slices.DeleteFunc(entries, func(e store.Indexed) bool { return kept[e.ID] })
+		if len(entries) == 0 {
+			return len(ended), nil
+		}
+		rest, err := k.revokePage(ctx, user, entries, reason, match, ended, kept)
+		if err != nil {
+			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+		}
+		if entries = rest; len(rest) == store.Page && len(kept) > 0 { // those that are kept may fill the first page
+			if entries, err = k.store.Index(ctx, user, len(kept), store.Page); err != nil {
+				return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			}
+		}
+	}
+}
+
+// revokePage ends what matches of a page of user's index, takes its entries out, and
+// returns what is left there.
+func (k *core) revokePage(ctx context.Context, user string, entries []store.Indexed, reason string, match func(string, *record.Record) bool, ended, kept map[string]bool) ([]store.Indexed, error) {
+	entries, garbage := idsAlone(entries)
+	if err := k.leaveIndex(ctx, user, garbage); err != nil {
+		return nil, err
+	}
+	found, err := k.store.Entries(ctx, idsOf(entries))
+	if err != nil {
+		return nil, err
+	}
+	var ends []*store.End
+	lived := make(map[string]*record.Record)
+	for i, e := range found {
+		rec, err := k.open(e.ID, e.Value)
+		end := &store.End{ID: e.ID, HeadOnly: true}
+		if e.Head().Kind == record.Imported {
+			end.Grave = k.grave(e.ID)
+		}
+		switch {
+		case err == nil && rec != nil && rec.User == user && !match(e.ID, rec):
+			kept[e.ID] = true
+			continue
+		case err == nil && rec != nil && rec.User == user:
+			lived[e.ID] = rec
+		case e.Absent() && k.store.Apart() && k.young(entries[i].Score): // a login under way may be about to store a record there
+			end.With, end.Bury = k.tombstone(e.ID, tombstoneOfEntry), true
+		case e.Head().Leads() != "":
+			rec, err := k.endRotated(ctx, e.ID, user, match, kept)
+			if err != nil {
+				return nil, err
+			}
+			if rec != nil {
+				ended[origin(e.ID, rec)] = true
+				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+			}
+			if kept[e.ID] {
+				continue
+			}
+		}
+		ends = append(ends, end)
+	}
+	return k.endPage(ctx, user, ends, lived, reason, ended)
+}
+
+// tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
+const tombstoneOfEntry = 10 * time.Minute
+
+// endRotated ends what the rotated session at id has become, if it matches, and returns
+// the record that lived.
+func (k *core) endRotated(ctx context.Context, id, user string, match func(string, *record.Record) bool, kept map[string]bool) (*record.Record, error) {
+	for at, hop := id, 0; hop < maxEndHops; hop++ {
+		v, err := k.store.Get(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		if rec, err := k.open(at, v); err == nil && rec != nil {
+			if rec.User == user && !match(at, rec) {
+				kept[id] = true
+				return nil, nil
+			}
+			break
+		}
+		if at = v.Head().Leads(); at == "" {
+			break
+		}
+	}
+	return k.end(ctx, id, false)
+}
+
+// endPage performs ends, and counts and tells of those of lived that were still there. A
+// reply that was lost counts: better told of twice than never.
+func (k *core) endPage(ctx context.Context, user string, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
+	var devices []string
+	for _, rec := range lived {
+		if rec.Bound() {
+			devices = append(devices, rec.Device())
+		}
+	}
+	lost := false
+	for try := 0; ; try++ {
+		if rest, err = k.store.EndAll(ctx, ends, user, devices...); err == nil {
+			break
+		}
+		if lost = true; !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
+			return nil, err
+		}
+	}
+	for _, e := range ends {
+		rec := lived[e.ID]
+		switch {
+		case rec == nil:
+		case e.Found.Head().Kind.Live() || lost && e.Found.Absent():
+			k.tellEnded(e.ID, origin(e.ID, rec))
+			ended[origin(e.ID, rec)] = true
+			k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+		case e.Found.Head().Leads() != "": // rotated since it was read
+			rec, err := k.end(ctx, e.ID, false)
+			if err != nil {
+				return nil, err
+			}
+			if rec != nil {
+				ended[origin(e.ID, rec)] = true
+				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+			}
+		}
+	}
+	return rest, nil
+}
