@@ -61,17 +61,13 @@ var frameworks = []row{
 	{name: "grpc-gateway", mount: mountGateway},
 }
 
-func ginRecovery(m *redsession.Manager) gin.HandlerFunc {
-	return gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) })
-}
+var ginRecovery = gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) })
 
 // mountGin puts each of around before the sessions.
-func mountGin(around ...func(*redsession.Manager) gin.HandlerFunc) func(*testing.T, *redsession.Manager, http.Handler) http.Handler {
+func mountGin(around ...gin.HandlerFunc) func(*testing.T, *redsession.Manager, http.Handler) http.Handler {
 	return func(_ *testing.T, m *redsession.Manager, _ http.Handler) http.Handler {
 		e := gin.New()
-		for _, mw := range around {
-			e.Use(mw(m))
-		}
+		e.Use(around...)
 		e.Use(ginsession.Middleware(m))
 		for _, one := range actions(m) {
 			e.Handle(one.method, one.path, func(c *gin.Context) { c.String(http.StatusOK, one.do(ginsession.FromContext(c))) })
