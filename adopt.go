@@ -187,9 +187,12 @@ func (s *Session) findOld(ctx context.Context, l *Legacy, at *stored, now time.T
 	deadline, _ := ctx.Deadline()
 	bounded := lazyContext{parent: ctx, deadline: deadline}
 	defer bounded.cancel()
-	c, err := s.resolve(&bounded, at, nil, 0, v, now)
-	if err == nil && c.verdict == live {
+	c, err := s.resolve(&bounded, at, 0, v, now)
+	switch {
+	case err == nil && c.verdict == live:
 		err = s.vouch(&bounded, &c)
+	case err == nil && c.verdict == replayed:
+		s.noteReplay(c.late, nil)
 	}
 	if err != nil || c.verdict != live {
 		return false, err

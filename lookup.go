@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
-	"github.com/redsession/redsession/internal/sessioncookie"
 )
 
 // verdict is what a session token turned out to be.
@@ -17,8 +16,8 @@ const (
 	missing     verdict = iota // nothing lies there, or it is past its end
 	live                       // a session
 	endedLately                // ended by a login or a logout a moment ago
-	rejected                   // not to be believed, or a rotated id after its grace
-	replayed                   // that, before the event is told
+	rejected                   // not to be believed
+	replayed                   // a rotated id after its grace
 	leadsOn                    // to the successor, by a timed rotation
 )
 
@@ -31,6 +30,13 @@ type candidate struct {
 	known    bool   // those bytes were verified before
 	followed bool   // the client still has a rotated id
 	ended    ending // of one that ended lately
+	late     lateUse
+}
+
+// lateUse is the use of a rotated id after its grace.
+type lateUse struct {
+	id     string // that came
+	origin string // of its session
 }
 
 // ending is the end of an id by a login or a logout a moment ago.
@@ -130,8 +136,8 @@ func (c *candidate) rank() int {
 }
 
 // resolve finds out what at names, over the tombstones of timed rotations. v is what lies
-// there, which the hit has prolonged to ttl. tokens are all that the request brought.
-func (s *Session) resolve(bounded *lazyContext, at *stored, tokens []sessioncookie.Token, ttl time.Duration, v record.Value, now time.Time) (candidate, error) {
+// there, which the hit has prolonged to ttl.
+func (s *Session) resolve(bounded *lazyContext, at *stored, ttl time.Duration, v record.Value, now time.Time) (candidate, error) {
 	m, first := s.m, at.id
 	for hop := range maxHops {
 		c, tomb := s.inspect(at, v, hop > 0, now)
@@ -142,9 +148,10 @@ func (s *Session) resolve(bounded *lazyContext, at *stored, tokens []sessioncook
 		}
 		switch c.verdict {
 		case leadsOn:
-		case replayed: // unless the client shows what it has become as well
-			if !slices.ContainsFunc(tokens, func(t sessioncookie.Token) bool { return t.SID == at.sid }) {
-				s.note(Event{Kind: EventReplayed, ID: first, Reason: "rotated id after its grace"})
+		case replayed:
+			c.late = lateUse{id: first, origin: origin(at.id, at.rec)}
+			if tomb != nil {
+				c.late.origin = cmp.Or(tomb.Origin, at.id)
 			}
 			return c, nil
 		case missing:
@@ -169,6 +176,14 @@ func (s *Session) resolve(bounded *lazyContext, at *stored, tokens []sessioncook
 	return candidate{verdict: rejected}, nil
 }
 
+// noteReplay tells that a rotated id came after its grace, unless the client shows what the
+// session has become as well: a browser may keep two cookies.
+func (s *Session) noteReplay(late lateUse, alive []candidate) {
+	if !slices.ContainsFunc(alive, func(c candidate) bool { return origin(c.at.id, c.at.rec) == late.origin }) {
+		s.note(Event{Kind: EventReplayed, ID: late.id, Reason: "rotated id after its grace"})
+	}
+}
+
 // inspect opens what lies at at and judges it.
 func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Time) (candidate, *record.Tombstone) {
 	m := s.m
@@ -188,7 +203,8 @@ func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Ti
 			return c, nil
 		}
 	}
-	if c.verdict = judge(at.rec, tomb, followed, now, m.cfg.RotateGrace); c.verdict != live {
+	c.verdict = judge(at.rec, tomb, followed, now, m.cfg.RotateGrace)
+	if c.verdict != live && c.verdict != replayed { // its own cookie may come as well
 		m.cache.Forget(at.id)
 	}
 	if c.verdict == endedLately {

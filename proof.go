@@ -143,7 +143,7 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 		at := &stored{sid: tokens[i].SID}
 		at.id = at.sid.ID()
 		bounded := lazyContext{parent: ctx, deadline: time.Now().Add(m.cfg.RedisTimeout)}
-		c, err := s.resolve(&bounded, at, tokens, 0, v, now)
+		c, err := s.resolve(&bounded, at, 0, v, now)
 		bounded.cancel()
 		if err != nil {
 			return err

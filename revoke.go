@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -77,11 +78,8 @@ func (k *core) revokeListed(ctx context.Context, user string, s *Session, reason
 // returns what is left there.
 func (k *core) revokePage(ctx context.Context, user string, entries []store.Indexed, reason string, match func(string, *record.Record) bool, ended, kept map[string]bool) ([]store.Indexed, error) {
 	entries, garbage := idsAlone(entries)
-	if err := k.leaveIndex(ctx, user, garbage); err != nil {
-		return nil, err
-	}
 	found, err := k.store.Entries(ctx, idsOf(entries))
-	if err != nil {
+	if err = cmp.Or(err, k.leaveIndex(ctx, user, garbage)); err != nil {
 		return nil, err
 	}
 	var ends []*store.End

@@ -194,7 +194,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	}
 	key := m.keys.Session(old.id)
 	tomb, err := record.NewRotationTombstone(m.ring, record.Rotation{
-		Key: key, Old: old.bearer(), Next: at.sid[:], NextID: at.id,
+		Key: key, Old: old.bearer(), Next: at.sid[:], NextID: at.id, Origin: old.rec.Origin,
 		Seen: cmp.Or(old.rec.Seen, seen), Deadline: now.Add(life).Unix(), Adopted: old.legacy != "",
 	})
 	if err != nil {

@@ -154,7 +154,7 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 	defer bounded.cancel()
 	var first [1]candidate // what one token needs is allocated with the session
 	var one [1]named
-	alive, list := first[:0], one[:0]
+	list := one[:0]
 	for i := range tokens {
 		at := &s.named
 		if i > 0 {
@@ -169,29 +169,8 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}
-	for _, n := range list {
-		ttl := n.ttl(now)
-		if s.seemsLocked(&n.Token, now) {
-			ttl = 0
-		}
-		c, err := s.resolve(&bounded, n.at, tokens, ttl, n.Value, now)
-		if err != nil {
-			return found, err
-		}
-		if c.verdict == live && !s.hasProof(c.at.rec, now) {
-			s.locked, found.locked = append(s.locked, c.at), true
-			continue
-		}
-		if c.verdict == live {
-			alive = append(alive, c)
-			continue
-		}
-		found.add(c.verdict)
-		if c.ended.at > s.ended.at {
-			s.ended = c.ended
-		}
-	}
-	if alive, err = s.vouchForAll(&bounded, alive, &found); err != nil {
+	alive, found, err := s.resolveAll(&bounded, list, first[:0], now)
+	if err != nil {
 		return found, err
 	}
 	winner, others, twoUsers := choose(alive)
@@ -262,6 +241,41 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 	})
 }
 
+// resolveAll finds out what list names, and appends to alive the live sessions whose users'
+// credentials are as they were.
+func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candidate, now time.Time) (_ []candidate, found verdicts, err error) {
+	var late []lateUse
+	for _, n := range list {
+		ttl := n.ttl(now)
+		if s.seemsLocked(&n.Token, now) {
+			ttl = 0
+		}
+		c, err := s.resolve(bounded, n.at, ttl, n.Value, now)
+		if err != nil {
+			return nil, found, err
+		}
+		switch {
+		case c.verdict == live && !s.hasProof(c.at.rec, now):
+			s.locked, found.locked = append(s.locked, c.at), true
+			continue
+		case c.verdict == live:
+			alive = append(alive, c)
+			continue
+		case c.verdict == replayed:
+			late = append(late, c.late)
+		}
+		found.add(c.verdict)
+		if c.ended.at > s.ended.at {
+			s.ended = c.ended
+		}
+	}
+	for _, l := range late {
+		s.noteReplay(l, alive)
+	}
+	alive, err = s.vouchForAll(bounded, alive, &found)
+	return alive, found, err
+}
+
 // vouchForAll returns those of alive whose users' credentials are as they were. It comes
 // after all that may have to be asked once more, which would find what it has ended missing.
 func (s *Session) vouchForAll(bounded *lazyContext, alive []candidate, found *verdicts) ([]candidate, error) {
@@ -306,6 +320,9 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 	}
 	if m.binding != nil {
 		s.beginBinding(at.rec, now)
+		if touch { // of several, s has the proof of the last
+			s.hasProof(at.rec, now)
+		}
 	}
 	if c.followed || touch {
 		if err := m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)); err != nil { // the next hit does it

@@ -290,13 +290,14 @@ func TestTombstoneRoundTrip(t *testing.T) {
 
 func TestTombstoneLeadsTheBearerOfTheOldIDAlone(t *testing.T) {
 	old, next := []byte(strings.Repeat("o", 32)), []byte(strings.Repeat("n", 32))
-	lead, err := record.NewRotationTombstone(ring(t, "a"), record.Rotation{Key: keyName, Seen: 7, Old: old, Next: next, NextID: id, Deadline: now.Unix()})
+	origin := strings.Repeat("C", 32)
+	lead, err := record.NewRotationTombstone(ring(t, "a"), record.Rotation{Key: keyName, Seen: 7, Origin: origin, Old: old, Next: next, NextID: id, Deadline: now.Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	raw := lead.Encode(ring(t, "a"), keyName)
 	_, tomb, err := record.Open(ring(t, "ba"), keyName, raw)
-	if err != nil || tomb.Next != id || tomb.Seen != 7 || tomb.Deadline != now.Unix() {
+	if err != nil || tomb.Next != id || tomb.Origin != origin || tomb.Seen != 7 || tomb.Deadline != now.Unix() {
 		t.Fatalf("got tombstone %+v and error %v, want one that leads to %s", tomb, err, id)
 	}
 	for _, row := range []struct {

@@ -15,6 +15,7 @@ type Tombstone struct {
 	EndedAt  int64  // when the session ended, Unix seconds; 0 where a successor goes on
 	Seen     int64  // when the client first showed the id that stood here; 0 if it was not a rotated one
 	Next     string // public id of the successor; "" when the session was ended
+	Origin   string // public id that a rotated session had at first; "" for the one that lay here
 	box      string // the successor's SID, encrypted for the bearer of the old one
 	keys     *Keys
 }
@@ -35,6 +36,7 @@ type Rotation struct {
 	Key       string // under which the tombstone will lie
 	Old, Next []byte // the secrets: the old SID (or the old id of an imported session) and the successor's SID
 	NextID    string // the successor's public id
+	Origin    string // public id that the session had at first; "" for the one of Key
 	Seen      int64  // when the client first showed Old; 0 if it was not a rotated one
 	Deadline  int64  // until when it leads on
 	Adopted   bool   // an imported session was taken over
@@ -48,7 +50,7 @@ func NewRotationTombstone(ring Ring, r Rotation) (*Tombstone, error) {
 	if r.Adopted {
 		kind = Adopted
 	}
-	return &Tombstone{Kind: kind, Deadline: r.Deadline, Seen: r.Seen, Next: r.NextID, box: box}, err
+	return &Tombstone{Kind: kind, Deadline: r.Deadline, Seen: r.Seen, Next: r.NextID, Origin: r.Origin, box: box}, err
 }
 
 // Follow returns the successor's SID to the bearer of the old one.
@@ -76,6 +78,9 @@ func (t *Tombstone) Encode(ring Ring, key string) string {
 	if t.Seen != 0 {
 		b = append(b, `,"e":`...)
 		b = strconv.AppendInt(b, t.Seen, 10)
+	}
+	if t.Origin != "" {
+		b = append(b, `,"o":"`+t.Origin+`"`...)
 	}
 	if t.box != "" {
 		b = append(b, `,"y":"`+t.box+`"`...)
@@ -113,6 +118,8 @@ func decodeTombstone(raw, body string) (*Tombstone, error) {
 			t.Seen = s.integer()
 		case `"n"`:
 			t.EndedAt = s.integer()
+		case `"o"`:
+			t.Origin = s.word()
 		case `"y"`:
 			t.box = s.word()
 		default:

@@ -41,7 +41,7 @@ func probeInsert(key string) Step {
 // learn the rest.
 func (s *Store) Check(ctx context.Context) (refused []error, err error) {
 	e := exchange{command: "PING", side: breaker.Read}
-	if err := s.bounded(ctx, func(ctx context.Context) error { return s.client.Ping(ctx).Err() }); err != nil {
+	if err := s.topology.Bounded(ctx, func(ctx context.Context) error { return s.client.Ping(ctx).Err() }); err != nil {
 		s.unlearned.Store(true)
 		return nil, s.wrap(e, err)
 	}
@@ -51,9 +51,9 @@ func (s *Store) Check(ctx context.Context) (refused []error, err error) {
 	cmds := probeCommands(ctx, s.keys)
 	for _, cmd := range cmds {
 		e := exchange{command: strings.ToUpper(cmd.Name()), side: breaker.Write}
-		err := s.wrap(e, s.bounded(ctx, func(ctx context.Context) error { return s.client.Process(ctx, cmd) }))
+		err := s.wrap(e, s.topology.Bounded(ctx, func(ctx context.Context) error { return s.client.Process(ctx, cmd) }))
 		switch {
-		case err == nil, rediserr.Absent(err), rediserr.WrongType(err): // the latter if DEL was refused before
+		case err == nil, rediserr.Absent(err), rediserr.WrongType(err): // the latter if DEL was refused before, or by another server that starts now
 		case !slices.ContainsFunc(refused, func(r error) bool { return r.Error() == err.Error() }):
 			refused = append(refused, err)
 		}
@@ -100,7 +100,7 @@ func (s *Store) LearnScripts(ctx context.Context) error {
 
 // tryScript performs steps on probe keys, and removes these.
 func (s *Store) tryScript(ctx context.Context, steps []Step) error {
-	return s.bounded(ctx, func(ctx context.Context) error {
+	return s.topology.Bounded(ctx, func(ctx context.Context) error {
 		_, err := s.send(ctx, s.client, steps)
 		for i := 0; i < len(steps) && err == nil; i++ {
 			_ = s.client.Del(ctx, steps[i].key(s.keys)).Err() // or it ends by itself

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,6 +48,24 @@ func TestCheckProbesAKeyOfAnotherType(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Servers that start at the same time try the same probe keys.
+func TestCheckOfSeveralServersAtOnceRefusesNothing(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	var servers sync.WaitGroup
+	for range 8 {
+		s := newStore(t, client(t, srv.Addr))
+		servers.Go(func() {
+			for range 10 {
+				if refused, err := s.Check(t.Context()); err != nil || len(refused) > 0 {
+					t.Errorf("got %v and error %v, want a Redis that can do everything", refused, err)
+				}
+			}
+		})
+	}
+	servers.Wait()
 }
 
 func TestCheckNamesWhatAnACLRefuses(t *testing.T) {

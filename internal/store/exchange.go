@@ -118,7 +118,7 @@ func (s *Store) exchangeOnce(ctx context.Context, e *exchange, send func(context
 		done = s.trace(ctx, e.names())
 	}
 	sent := time.Now()
-	err := s.bounded(ctx, send)
+	err := s.topology.Bounded(ctx, send)
 	if rediserr.Absent(err) {
 		err = nil
 	}
@@ -190,21 +190,6 @@ func (s *Store) reportParts(ctx context.Context, e *exchange, sent time.Time, er
 		s.report(ctx, exchange{command: e.command, key: p.key, side: e.side, script: e.script}, sent, failed)
 	}
 	return first
-}
-
-// bounded runs send, and returns when ctx is over even where the client does not.
-func (s *Store) bounded(ctx context.Context, send func(context.Context) error) error {
-	if !s.unbounded || ctx.Done() == nil {
-		return send(ctx)
-	}
-	done := make(chan error, 1)
-	go func() { done <- send(ctx) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (s *Store) report(ctx context.Context, e exchange, sent time.Time, err error) {

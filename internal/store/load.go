@@ -150,12 +150,12 @@ func names(ops []*loading) []string {
 	return list
 }
 
-// execute runs pipe as bounded does.
+// execute runs pipe, and returns when ctx is over even where the client does not.
 func (s *Store) execute(ctx context.Context, pipe redis.Pipeliner) error {
 	if !s.unbounded {
 		return execute(ctx, pipe)
 	}
-	return s.bounded(ctx, func(ctx context.Context) error { return execute(ctx, pipe) })
+	return s.topology.Bounded(ctx, func(ctx context.Context) error { return execute(ctx, pipe) })
 }
 
 // execute runs pipe. Each command has its own error then; but for ErrNotSent: no

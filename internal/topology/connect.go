@@ -20,7 +20,11 @@ import (
 func (t *Topology) Connect(ctx context.Context, key string) (*redis.Client, error) {
 	options := t.options
 	if t.cluster != nil {
-		node, err := t.cluster.MasterForKey(ctx, key)
+		var node *redis.Client
+		err := t.Bounded(ctx, func(ctx context.Context) (err error) {
+			node, err = t.cluster.MasterForKey(ctx, key)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("looking up the primary of a key: %w", err)
 		}

@@ -23,6 +23,8 @@ type Topology struct {
 	client  redis.UniversalClient
 	options *redis.Options // nil for a cluster
 	cluster clusterClient  // nil for a single primary
+
+	learning learning
 }
 
 type singleClient interface{ Options() *redis.Options }
@@ -68,10 +70,11 @@ func hasMethod(client redis.UniversalClient, name string) bool {
 func (t *Topology) Cluster() bool { return t.cluster != nil }
 
 // Primary returns the address of the primary that owns key. It is "" for a single
-// primary, and where none is known. It asks a server only while the client has not yet
-// learnt the topology of its cluster; ctx bounds that.
+// primary, and where none is known. It waits only while the client has not yet learnt the
+// topology of its cluster: until ctx is over, half a second at most, and not again after
+// that was in vain.
 func (t *Topology) Primary(ctx context.Context, key string) string {
-	if t.cluster == nil {
+	if t.cluster == nil || !t.learn(ctx, key) {
 		return ""
 	}
 	node, err := t.cluster.MasterForKey(ctx, key)
@@ -113,17 +116,19 @@ func (t *Topology) IsPrimary(ctx context.Context, addr string) (bool, error) {
 func (t *Topology) primaries(ctx context.Context) ([]*redis.Client, error) {
 	var mu sync.Mutex
 	var nodes []*redis.Client
-	err := t.cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		nodes = append(nodes, node)
-		return nil
+	err := t.Bounded(ctx, func(ctx context.Context) error {
+		return t.cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			nodes = append(nodes, node)
+			return nil
+		})
 	})
-	if err == nil && len(nodes) == 0 {
-		err = errors.New("no primary is known")
-	}
 	if err != nil {
 		return nil, fmt.Errorf("learning the primaries of the cluster: %w", err)
+	}
+	if len(nodes) == 0 {
+		return nil, errors.New("learning the primaries of the cluster: no primary is known")
 	}
 	slices.SortFunc(nodes, func(a, b *redis.Client) int { return cmp.Compare(a.Options().Addr, b.Options().Addr) })
 	return nodes, nil

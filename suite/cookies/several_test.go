@@ -1,6 +1,7 @@
 package cookies_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -130,7 +131,11 @@ type asker struct {
 
 func newAsker(t *testing.T, e *stage.Env) asker {
 	t.Helper()
-	return asker{e.Manager(t).Handler(stage.Handlers{"/": make(stage.Gate).Play}.Mux()), e}
+	return askerOf(e.Manager(t), e)
+}
+
+func askerOf(m *redsession.Manager, e *stage.Env) asker {
+	return asker{m.Handler(stage.Handlers{"/": make(stage.Gate).Play}.Mux()), e}
 }
 
 func (a asker) ask(ops string, cookies ...string) stage.Answer {
@@ -161,7 +166,7 @@ func TestCookiesOfSeveralSessionsTellOnceWhatTheyEnd(t *testing.T) {
 		stamps := stage.NewStamps("before")
 		here := func(c *redsession.Config) { c.OutageWait = 10 * time.Second }
 		m, p := e.Behind(t, stamps.Configure, here)
-		a := asker{m.Handler(stage.Handlers{"/": make(stage.Gate).Play}.Mux()), e}
+		a := askerOf(m, e)
 		ended := func() string { stamps.Set("before", nil); return a.begin(t, []string{"login:alice"})[0] }
 		rotated := func(cookie string) (successor string) { return a.ask("rotate", cookie).SetCookies()[0].Value }
 		for _, row := range []struct {
@@ -202,6 +207,54 @@ func TestCookiesOfSeveralSessionsTellOnceWhatTheyEnd(t *testing.T) {
 					t.Errorf("got %d events of a session that was revoked, want 1", n)
 				}
 			})
+		}
+	})
+}
+
+// TestCookiesOfOneSessionAreNoReplay is a browser that has kept a cookie of long ago beside the one that follows each
+// rotation, as after a change of Domain.
+func TestCookiesOfOneSessionAreNoReplay(t *testing.T) {
+	t.Parallel()
+	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+		for way, maker := range e.BothWays() {
+			for _, stale := range []int{0, 1, 3} { // rotations before the one that is kept
+				for _, first := range []bool{true, false} {
+					t.Run(fmt.Sprintf("kept after %d rotations, sent first %v, %s", stale, first, way), func(t *testing.T) {
+						e.Client.FlushAll(t.Context())
+						a := askerOf(maker(t), e)
+						now := a.begin(t, []string{"login:alice"})[0]
+						kept, rotations := now, 0
+						before := len(e.Events.Of(redsession.EventReplayed))
+						for range 20 {
+							e.Advance(t, time.Hour)
+							cookies := []string{kept, now}
+							if !first {
+								slices.Reverse(cookies)
+							}
+							got := a.ask("", cookies...)
+							if got.Text != "alice" {
+								t.Fatalf("got %q, want alice", got.Text)
+							}
+							for _, c := range got.SetCookies() {
+								now = c.Value
+								if rotations++; rotations <= stale {
+									kept = now
+								}
+							}
+						}
+						if n := len(e.Events.Of(redsession.EventReplayed)) - before; n != 0 || rotations < 5 {
+							t.Errorf("got %d events of a replay after %d rotations, want none", n, rotations)
+						}
+						if got := a.ask("", kept).Text; got != "" || len(e.Events.Of(redsession.EventReplayed)) != before+1 {
+							t.Errorf("got %q for the old one alone, and %d events, want nobody and one", got, len(e.Events.Of(redsession.EventReplayed))-before)
+						}
+						other := a.begin(t, []string{"login:alice"})[0]
+						if got := a.ask("", kept, other).Text; got != "alice" || len(e.Events.Of(redsession.EventReplayed)) != before+2 {
+							t.Errorf("got %q beside another session, and %d events, want alice and another event", got, len(e.Events.Of(redsession.EventReplayed))-before)
+						}
+					})
+				}
+			}
 		}
 	})
 }
