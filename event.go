@@ -3,8 +3,11 @@ package redsession
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/redsession/redsession/internal/clientinfo"
 )
 
 // EventKind names what happened.
@@ -39,6 +42,14 @@ type Event struct {
 	Method     string // of a request that failed
 	Path       string // of that, without the query
 	Err        error  // what failed
+}
+
+// ofRequest adds what is to be told of the request: of one that failed, which it was.
+func (e *Event) ofRequest(r *http.Request, hops int) {
+	e.RemoteAddr = clientinfo.RemoteAddr(r, hops)
+	if e.Kind == EventFailed && r.URL != nil {
+		e.Method, e.Path = r.Method, r.URL.Path
+	}
 }
 
 // level is what a line of e deserves in a log.

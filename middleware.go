@@ -26,7 +26,6 @@ import (
 	"sync/atomic"
 
 	"github.com/redsession/redsession/internal/breaker"
-	"github.com/redsession/redsession/internal/clientinfo"
 	"github.com/redsession/redsession/internal/outage"
 	"github.com/redsession/redsession/internal/sessioncookie"
 	"github.com/redsession/redsession/internal/store"
@@ -270,7 +269,8 @@ func settleCopy(r, inner *http.Request) {
 
 // answer lets the ErrorHandler answer a request with err.
 func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
-	e := Event{Kind: EventFailed, Err: err, RemoteAddr: clientinfo.RemoteAddr(r, m.cfg.TrustedHops), Method: r.Method, Path: r.URL.Path}
+	e := Event{Kind: EventFailed, Reason: refusal(err), Err: err}
+	e.ofRequest(r, m.cfg.TrustedHops)
 	if s, ok := m.Lookup(r.Context()); ok {
 		s.mu.Lock()
 		if e.UserID = s.head.User; s.base != nil {
@@ -278,7 +278,6 @@ func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		s.mu.Unlock()
 	}
-	e.Reason = refusal(err)
 	m.emit(r.Context(), e)
 	neverStore(w.Header()) // whatever answers: it is of this moment alone
 	m.cfg.ErrorHandler(w, r, err)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/breaker"
-	"github.com/redsession/redsession/internal/clientinfo"
 	"github.com/redsession/redsession/internal/dbsc"
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
@@ -294,18 +293,14 @@ func (s *Session) nextSID() keyspace.SID {
 }
 
 // note keeps e to be told by tell.
-func (s *Session) note(e Event) {
-	e.RemoteAddr = clientinfo.RemoteAddr(s.r, s.m.cfg.TrustedHops)
-	if e.Kind == EventFailed && s.r.URL != nil {
-		e.Method, e.Path = s.r.Method, s.r.URL.Path
-	}
-	s.events.add(e)
-}
+func (s *Session) note(e Event) { s.events.add(e) }
 
-// tell tells of what was noted. Nothing is under way then, and no lock is held: what
+// tell tells of what was noted, and of what was collected for the request elsewhere, with
+// the request that it belongs to. Nothing is under way then, and no lock is held: what
 // listens may use the session.
 func (s *Session) tell() {
 	for _, e := range s.events.take() {
+		e.ofRequest(s.r, s.m.cfg.TrustedHops)
 		s.m.emit(s.r.Context(), e)
 	}
 }

@@ -17,7 +17,7 @@ type accountView struct {
 	ID        string
 	Changes   []idChange
 	SlowTime  time.Duration
-	Degraded  bool // Redis is away: the device is unknown
+	NoDevice  bool // Redis is away, which alone knows it
 	Created   time.Time
 	Auth      time.Time
 	Expires   time.Time
@@ -39,11 +39,14 @@ func (d *demo) account(w http.ResponseWriter, r *http.Request) {
 		Expires: s.ExpiresAt(), Remaining: s.ExpiresAt().Sub(d.now()),
 	}
 	v.Changes, _ = changes.Get(s)
-	devices, err := d.devicesOf(r.Context(), s)
-	if v.Degraded = errors.Is(err, redsession.ErrUnavailable); err != nil && !v.Degraded {
-		d.fail(w, r, err)
-		return
+	var devices []device
+	if !s.Degraded() { // who is served from memory need not wait for the rest
+		if devices, err = d.devicesOf(r.Context(), s); err != nil && !errors.Is(err, redsession.ErrUnavailable) {
+			d.fail(w, r, err)
+			return
+		}
 	}
+	v.NoDevice = devices == nil
 	for _, device := range devices {
 		if device.Current {
 			v.Device = device.Info

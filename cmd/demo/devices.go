@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,11 +17,9 @@ type device struct {
 }
 
 func (d *demo) devicesOf(ctx context.Context, s *redsession.Session) ([]device, error) {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
 	infos, err := d.sessions.Sessions(ctx, s.UserID())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", redsession.ErrUnavailable, err)
+		return nil, err
 	}
 	devices := make([]device, len(infos))
 	for i, info := range infos {
@@ -51,12 +48,10 @@ func (d *demo) revokeDevice(w http.ResponseWriter, r *http.Request) {
 		d.logout(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
-	defer cancel()
-	ended, err := d.sessions.RevokeOf(ctx, s.UserID(), id)
+	ended, err := d.sessions.RevokeOf(r.Context(), s.UserID(), id)
 	switch {
 	case err != nil:
-		d.fail(w, r, fmt.Errorf("%w: %w", redsession.ErrUnavailable, err))
+		d.fail(w, r, err)
 		return
 	case ended:
 		s.Flash("That device is logged out.")
@@ -68,15 +63,10 @@ func (d *demo) revokeDevice(w http.ResponseWriter, r *http.Request) {
 
 func (d *demo) revokeOthers(w http.ResponseWriter, r *http.Request) {
 	s := redsession.FromContext(r.Context())
-	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
-	defer cancel()
-	n, err := d.sessions.RevokeOthers(ctx, s)
+	n, err := d.sessions.RevokeOthers(r.Context(), s)
 	switch {
-	case errors.Is(err, redsession.ErrGone):
-		d.fail(w, r, err)
-		return
 	case err != nil:
-		d.fail(w, r, fmt.Errorf("%w: %w", redsession.ErrUnavailable, err))
+		d.fail(w, r, err)
 		return
 	case n == 0:
 		s.Flash("There was no other device.")

@@ -35,10 +35,10 @@ func (d *demo) home(w http.ResponseWriter, r *http.Request) {
 }
 
 // countVisit counts a page view. It commits at once, so that the caller can
-// decide what a failure means. While Redis is known to be away it does not even
-// try: nobody should wait for a counter.
+// decide what a failure means. While Redis is away it does not even try: nobody
+// should wait for a counter.
 func (d *demo) countVisit(ctx context.Context, s *redsession.Session) (int, error) {
-	if d.outage.down() {
+	if d.outage.down() || s.Degraded() {
 		n, _ := visits.Get(s)
 		return n, redsession.ErrUnavailable
 	}

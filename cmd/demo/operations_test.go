@@ -10,6 +10,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/internal/redistest"
 )
 
@@ -74,10 +75,13 @@ func TestSwitchTakesRedisAwayAndBringsItBack(t *testing.T) {
 	wantRedirect(t, "taking it away", b.post("/operations/redis", "redis", "away"), "/operations")
 	want(t, "operations", b.get("/operations"), 200, "Redis is away", "away <span")
 	want(t, "what the script asks", b.get("/outage"), 200, `{"down":true}`)
-	want(t, "adding", b.post("/cart", "item", "green lamp"), 503, "Redis is away", "nothing was changed")
-	want(t, "cart meanwhile", b.get("/cart"), 200, "Cart (1)", "red lamp")
+	want(t, "adding", b.post("/cart", "item", "green lamp"), 503, "Redis is away", "not known to be done")
+	want(t, "cart meanwhile", b.get("/cart"), 200, "Cart (1)", "red lamp", "From memory")
 	want(t, "home meanwhile", b.get("/"), 200, "this page view was not counted")
-	want(t, "account", b.get("/account"), 200, "Cart (1)", "not known while Redis is away")
+	want(t, "account", b.get("/account"), 200, "Cart (1)", "From memory", "not known while Redis is away")
+	if a := st.browser(t).get("/"); strings.Contains(a.body, "From memory") {
+		t.Error("a stranger's page says that it is from memory")
+	}
 	want(t, "a login elsewhere", st.browser(t).login(), 503, "Redis is away", "Bring Redis back")
 
 	wantRedirect(t, "bringing it back", b.post("/operations/redis", "redis", "back"), "/operations")
@@ -87,6 +91,8 @@ func TestSwitchTakesRedisAwayAndBringsItBack(t *testing.T) {
 	a := b.get("/cart")
 	if want(t, "cart", a, 200, "Cart (2)", "red lamp", "blue lamp"); strings.Contains(a.body, "green lamp") {
 		t.Error("what was refused in the outage is in the cart")
+	} else if strings.Contains(a.body, "From memory") {
+		t.Error("a page says that it is from memory though Redis is back")
 	}
 	want(t, "devices", b.get("/devices"), 200, "This device")
 }
@@ -98,7 +104,7 @@ func TestLogoutInAnOutageIsMadeOnceItIsOver(t *testing.T) {
 	b.get("/account")
 	cookie := "session=" + b.cookie()
 	b.post("/operations/redis", "redis", "away")
-	want(t, "logout", b.post("/logout"), 503, "has not ended there yet")
+	want(t, "logout", b.post("/logout"), 503, "has not ended there yet", "a cookie now by which any other server does so")
 	want(t, "home meanwhile", b.get("/"), 200, "not logged in")
 	b.post("/operations/redis", "redis", "back")
 	other := &browser{t: t, base: b.base, http: http.Client{CheckRedirect: b.http.CheckRedirect}}
@@ -212,5 +218,20 @@ func TestAgentName(t *testing.T) {
 		if got := agentName(agent); got != want {
 			t.Errorf("agentName(%q): got %q, want %q", agent, got, want)
 		}
+	}
+}
+
+// TestPagesOfAKnownSessionWaitForNothing takes Redis away unseen: the page that finds out
+// is from memory as well, and none of them waits for what it can do without.
+func TestPagesOfAKnownSessionWaitForNothing(t *testing.T) {
+	for _, path := range []string{"/", "/account", "/cart", "/secret", "/operations"} {
+		t.Run(path, func(t *testing.T) {
+			st := newSite(t, func(c *redsession.Config) { c.OutageWait = 5 * time.Minute })
+			b := st.browser(t)
+			b.login()
+			b.get("/account")
+			st.mini.SetError("LOADING Redis is loading the dataset in memory")
+			want(t, path, b.get(path), 200, "alice", "From memory")
+		})
 	}
 }

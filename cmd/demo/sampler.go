@@ -13,6 +13,10 @@ const (
 	maxSamples  = 90 // three minutes
 	// countShare keeps counting, which scans Redis, to a twentieth of the time.
 	countShare = 20
+	// sampleTime is how long Redis may take to answer all that a sample asks.
+	sampleTime = 2 * time.Second
+	// tripTime is how long it may take to answer at all.
+	tripTime = 300 * time.Millisecond
 )
 
 // sample is how Redis was at a moment.
@@ -48,15 +52,16 @@ func (s *sampler) run(ctx context.Context) {
 
 // take adds a sample.
 func (s *sampler) take(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	ctx, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
 	now := sample{at: time.Now()}
-	_, err := s.sessions.Sessions(ctx, "") // nobody's: one round trip
-	now.trip = time.Since(now.at)
-	if err == nil {
+	now.trip, now.ok = s.tripTo(ctx)
+	if now.ok {
+		var err error
 		now.sessions, err = s.sessions.Count(ctx)
+		now.ok = err == nil
 	}
-	if now.ok = err == nil; now.ok {
+	if now.ok {
 		now.memory, _ = s.redis.memory(ctx)
 	}
 	s.mu.Lock()
@@ -65,6 +70,16 @@ func (s *sampler) take(ctx context.Context) {
 	if len(s.samples) > maxSamples {
 		s.samples = append(s.samples[:0], s.samples[1:]...)
 	}
+}
+
+// tripTo measures a round trip, and tells whether there was an answer. It does not wait for
+// an outage to end.
+func (s *sampler) tripTo(ctx context.Context) (time.Duration, bool) {
+	ctx, cancel := context.WithTimeout(ctx, tripTime)
+	defer cancel()
+	began := time.Now()
+	_, err := s.sessions.Sessions(ctx, "") // nobody's
+	return time.Since(began), err == nil
 }
 
 // recent returns the samples, oldest first, and takes one if there is none of

@@ -26,15 +26,19 @@ type site struct {
 	now  time.Time
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, change ...func(*redsession.Config)) *site {
 	t.Helper()
 	st := &site{mini: miniredis.RunT(t), now: time.Now()}
-	d, err := newDemo(redsession.Config{
+	c := redsession.Config{
 		URL: "redis://" + st.mini.Addr(), Secrets: [][]byte{bytes.Repeat([]byte("s"), 32)},
 		Cookie: redsession.Cookie{InsecurePlainHTTP: true}, RedisTimeout: 5 * time.Second,
 		OutageWait: -1,
 		Now:        func() time.Time { return st.now },
-	}, &place{name: "a test", mini: st.mini})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	d, err := newDemo(c, &place{name: "a test", mini: st.mini})
 	if err != nil {
 		t.Fatal(err)
 	}

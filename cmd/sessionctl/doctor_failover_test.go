@@ -2,12 +2,12 @@ package main
 
 import (
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/redsession/redsession/cmd/sessionctl/internal/doctor"
 	"github.com/redsession/redsession/internal/redistest"
+	"github.com/redsession/redsession/internal/stage"
 )
 
 func TestDoctorComparesAFailoverWithTheWait(t *testing.T) {
@@ -112,14 +112,9 @@ func startReplicated(t *testing.T, replicas int) *redistest.Server {
 	for range replicas {
 		redistest.Start(t, "--replicaof", host, port, "--repl-diskless-sync-delay", "0")
 	}
-	for inSync := 0; inSync < replicas; {
-		info := primary.Client().Info(t.Context(), "replication").Val()
-		inSync = strings.Count(info, "state=online")
-		if t.Context().Err() != nil {
-			t.Fatal("the replicas are not in sync")
-		}
-		runtime.Gosched()
-	}
+	stage.Until(t, "the replicas to be in sync", func() bool {
+		return strings.Count(primary.Client().Info(t.Context(), "replication").Val(), "state=online") == replicas
+	})
 	return primary
 }
 

@@ -226,12 +226,18 @@ func decode(raw, key string, keys *Keys) (*Record, error) {
 			*on = s.integer() == 1
 		} else if num := r.number(name); num != nil {
 			*num = s.integer()
+		} else if text := s.text(); len(raw) > large {
+			*r.text(name) = strings.Clone(text)
 		} else {
-			*r.text(name) = s.text()
+			*r.text(name) = text
 		}
 	}
 	return nil, ErrMalformed
 }
+
+// large is the size of a record whose texts are copied: a user id that somebody keeps must
+// not keep all the values of its session.
+const large = 1 << 10
 
 func (r *Record) readData(s *scanner, key string, keys *Keys) (*Record, error) {
 	if keys == nil {
@@ -265,26 +271,6 @@ func (r *Record) readData(s *scanner, key string, keys *Keys) (*Record, error) {
 		r.data = &values{raw: raw}
 	}
 	return r, nil
-}
-
-// split cuts raw into the bytes that are sealed and the token.
-func split(raw string) (body, token string, ok bool) {
-	if len(raw) < minLen || raw[:len(head)] != head || raw[kindAt+1] != '"' {
-		return "", "", false
-	}
-	body, seal := raw[:len(raw)-sealLen], raw[len(raw)-sealLen:]
-	if seal[:len(tail)] != tail || seal[len(seal)-2:] != `"}` {
-		return "", "", false
-	}
-	return body, seal[len(tail) : len(tail)+tokenLen], true
-}
-
-// Rev returns the revision of a record or tombstone, and "" of anything else.
-func Rev(raw string) string {
-	if len(raw) < minLen || raw[:len(head)] != head {
-		return ""
-	}
-	return raw[len(head) : len(head)+revLen]
 }
 
 // Open checks the seal of what Redis holds under key and decodes it. Exactly

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -488,4 +489,32 @@ func TestDataLenIsThatOfTheJSON(t *testing.T) {
 			t.Errorf("%s: got %d bytes, %v, and %d once it is stored", name, before, err, stored.DataLen())
 		}
 	}
+}
+
+// Whoever keeps a user's id, as a list and an event do, does not keep the values of the session that it came from.
+func TestTextsOfALargeRecordDoNotKeepIt(t *testing.T) {
+	const records, size = 64, 1 << 20
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var kept []string
+	for range records {
+		r := full()
+		r.SetFields([]record.Field{{Name: "x", Raw: `"` + strings.Repeat("x", size) + `"`}})
+		raw, err := r.Encode(ring(t, "a"), keyName, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, _, err := record.Open(ring(t, "a"), keyName, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, stored.Origin, stored.User, stored.Stamp, stored.RemoteAddr, stored.UserAgent, stored.Source)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > records*size/4 {
+		t.Errorf("got %d bytes more with %d texts of %d records, want next to none", grown, len(kept), records)
+	}
+	runtime.KeepAlive(kept)
 }

@@ -129,3 +129,23 @@ func (v Value) Open(ring Ring, key string) (*Record, *Tombstone, error) {
 	}
 	return r, nil, nil
 }
+
+// split cuts raw into the bytes that are sealed and the token.
+func split(raw string) (body, token string, ok bool) {
+	if len(raw) < minLen || raw[:len(head)] != head || raw[kindAt+1] != '"' {
+		return "", "", false
+	}
+	body, seal := raw[:len(raw)-sealLen], raw[len(raw)-sealLen:]
+	if seal[:len(tail)] != tail || seal[len(seal)-2:] != `"}` {
+		return "", "", false
+	}
+	return body, seal[len(tail) : len(tail)+tokenLen], true
+}
+
+// Rev returns the revision of a record or tombstone, and "" of anything else.
+func Rev(raw string) string {
+	if len(raw) < minLen || raw[:len(head)] != head {
+		return ""
+	}
+	return raw[len(head) : len(head)+revLen]
+}

@@ -27,10 +27,10 @@ func TestOutageIsSeenAndHeals(t *testing.T) {
 	if status := b.visit("/cart"); status != 200 {
 		t.Errorf("the cart during the outage: got status %d, want 200", status)
 	}
-	b.want("the cart during the outage", "/cart", "Redis is away", "Cart (1)", "red lamp")
+	b.want("the cart during the outage", "/cart", "Redis is away", "From memory", "Cart (1)", "red lamp")
 	b.write("#item", "blue lamp")
 	b.click("main form button") // waits for Redis, in vain
-	b.want("a change during the outage", "/cart", "Back in a moment", "nothing was changed")
+	b.want("a change during the outage", "/cart", "Back in a moment", "not known to be done")
 	if status := b.visit("/account"); status != 200 {
 		t.Errorf("the account during the outage: got status %d, want 200", status)
 	}
