@@ -61,7 +61,6 @@ const (
 	buffers    = "The middleware keeps the response back to its end, and has no connection to hand out."
 	passesOn   = "The program behind the proxy panicked, not the one with the session."
 	overStream = "HTTP/2 and HTTP/3 have no connection for one request."
-	swallowed  = "quic-go resets a stream for a panic alone, which this recoverer swallows; over HTTP/1.1 and HTTP/2 the response is cut off all the same."
 )
 
 // middlewares are put outside and inside of Handler. kept tells whether one of them, inside,
@@ -82,10 +81,7 @@ var middlewares = []struct {
 	{name: "chi StripSlashes", mw: chimw.StripSlashes},
 	{name: "chi Throttle", mw: chimw.Throttle(100)},
 	{name: "go-chi/httplog", mw: httplog.RequestLogger(quietSlog, &httplog.Options{RecoverPanics: true}), kept: true},
-	{
-		name: "gorilla/handlers RecoveryHandler", mw: handlers.RecoveryHandler(handlers.RecoveryLogger(quiet)), kept: true,
-		not: map[string]exception{"late, flushed": {seen: "200, a success", why: swallowed, protocols: []string{"HTTP/3"}}},
-	},
+	{name: "gorilla/handlers RecoveryHandler", mw: handlers.RecoveryHandler(handlers.RecoveryLogger(quiet)), kept: true},
 	{name: "gorilla/handlers CompressHandler", mw: handlers.CompressHandler, shows: "Content-Encoding"},
 	{name: "gorilla/handlers LoggingHandler", mw: gorillaLogging},
 	{name: "gorilla/handlers CORS", mw: handlers.CORS(handlers.AllowedOriginValidator(anyOrigin), handlers.AllowCredentials()), shows: "Access-Control-Allow-Origin"},
