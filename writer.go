@@ -80,7 +80,8 @@ func (w *responseWriter) begin() error {
 	case w.unsent:
 		w.unsent = false
 		if !s.reopen() {
-			return nil
+			w.err = s.complete(w.Header()) // the framework may have read the session since, or set fields for caches
+			return w.err
 		}
 	case w.begun:
 		return w.err
@@ -147,11 +148,12 @@ func (w *responseWriter) failLate(err error) {
 }
 
 // breakConnection makes the end of the response fail, and with it the response: over
-// HTTP/1.1 the connection, over HTTP/2 the stream. Over HTTP/3 quic-go ends a stream well
-// all the same, unless the panic reaches it.
+// HTTP/1.1 the connection, over HTTP/2 and HTTP/3 the stream. quic-go ends a stream well
+// unless a write has failed, so one is made to.
 func breakConnection(w http.ResponseWriter) bool {
 	rc := http.NewResponseController(w)
 	if rc.SetWriteDeadline(time.Unix(1, 0)) == nil {
+		_, _ = w.Write([]byte{0}) // arrives nowhere
 		return true
 	}
 	conn, _, err := rc.Hijack()

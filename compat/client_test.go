@@ -18,6 +18,7 @@ type client struct {
 	t    *testing.T
 	base string
 	http *http.Client
+	csrf string // the token that a page last gave, which its forms send back
 }
 
 // reply is what came back: status 0 stands for no response, or one that was cut off.
@@ -75,14 +76,25 @@ func (c *client) fresh() *client {
 	copied := *c.http
 	copied.Jar = jar
 	copied.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client{c.t, c.base, &copied}
+	return &client{t: c.t, base: c.base, http: &copied}
 }
 
 func (c *client) get(path string, fields ...string) reply {
-	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.base+path, nil)
+	return c.send(http.MethodGet, path, nil, fields...)
+}
+
+func (c *client) post(path string, fields ...string) reply {
+	return c.send(http.MethodPost, path, nil, fields...)
+}
+
+// send does what a browser does that has a page of the site open. If seen is not nil, it is
+// given what has come of the body, each time that there is more.
+func (c *client) send(method, path string, seen func(string), fields ...string) reply {
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	fields = append([]string{"Origin", c.base, "Referer", c.base + "/", "Sec-Fetch-Site", "same-origin", "X-CSRF-Token", c.csrf}, fields...)
 	for i := 0; i+1 < len(fields); i += 2 {
 		r.Header.Set(fields[i], fields[i+1])
 	}
@@ -91,11 +103,35 @@ func (c *client) get(path string, fields ...string) reply {
 		return reply{err: err}
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	if token := res.Header.Get("X-CSRF-Token"); token != "" {
+		c.csrf = token
+	}
+	if res.Uncompressed {
+		res.Header.Set("Content-Encoding", "gzip")
+	}
+	body, err := read(res.Body, seen)
 	if err != nil {
 		return reply{err: err}
 	}
-	return reply{res.StatusCode, strings.TrimSpace(string(body)), res.Header, nil}
+	return reply{res.StatusCode, strings.TrimSpace(body), res.Header, nil}
+}
+
+func read(body io.Reader, seen func(string)) (string, error) {
+	if seen == nil {
+		all, err := io.ReadAll(body)
+		return string(all), err
+	}
+	var text strings.Builder
+	for buf := make([]byte, 512); ; {
+		n, err := body.Read(buf)
+		text.Write(buf[:n])
+		seen(text.String())
+		if err == io.EOF {
+			return text.String(), nil
+		} else if err != nil {
+			return text.String(), err
+		}
+	}
 }
 
 // cookies returns those that the jar holds.
@@ -113,4 +149,15 @@ func (c *client) with(cookies []*http.Cookie) *client {
 	}
 	other.http.Jar.SetCookies(u, cookies)
 	return other
+}
+
+// session returns the session's cookies among those that a response sets.
+func (r reply) session() []*http.Cookie {
+	var found []*http.Cookie
+	for _, k := range (&http.Response{Header: r.header}).Cookies() {
+		if k.Name == "__Host-session" {
+			found = append(found, k)
+		}
+	}
+	return found
 }

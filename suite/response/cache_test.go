@@ -1,6 +1,8 @@
 package response_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -119,6 +121,56 @@ func TestCacheOfPagesForWhoeverHasLoggedIn(t *testing.T) {
 				}
 				if got := strings.Join(b.Get("/").Header.Values("Cache-Control"), "; "); got != row.want {
 					t.Errorf("got Cache-Control %q, want %q", got, row.want)
+				}
+			})
+		})
+	}
+}
+
+// TestCacheOfAPageThatAFrameworkWritesAfterTheHandler looks at what the framework reads, and
+// says to caches, when the headers were already completed for the handler.
+func TestCacheOfAPageThatAFrameworkWritesAfterTheHandler(t *testing.T) {
+	t.Parallel()
+	session := func(r *http.Request) *redsession.Session { return redsession.FromContext(r.Context()) }
+	public := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		w.Header().Set("CDN-Cache-Control", "public")
+	}
+	for _, row := range []struct {
+		name, path string
+		answer     http.HandlerFunc
+		want       string // Cache-Control, Cdn-Cache-Control, Vary and the number of cookies
+	}{
+		{"it looks at no session", "/nothing", func(http.ResponseWriter, *http.Request) {}, " 0"},
+		{"it shows who has logged in", "/nothing", func(_ http.ResponseWriter, r *http.Request) { session(r).UserID() }, "private Cookie 0"},
+		{"it shows it, and says so itself", "/nothing", func(w http.ResponseWriter, r *http.Request) { session(r).UserID(); public(w, r) }, "public, max-age=60 public Cookie 0"},
+		{"it says that all may store the cookie of the handler's login", "/again", public, "no-store Cookie 1"},
+		{"it says that all may store the end of the cookie", "/logout", public, "no-store Cookie 1"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			eachProtocol(t, func(t *testing.T, e *stage.Env, start func(http.Handler) *stage.Browser) {
+				b := start(framework(e.Manager(t).Handler, func(_ http.ResponseWriter, r *http.Request) error {
+					switch r.URL.Path {
+					case "/login":
+						session(r).Login("alice")
+						return nil
+					case "/again":
+						session(r).Login("alice")
+					case "/logout":
+						session(r).Logout()
+					}
+					return errors.New("not found")
+				}, func(w http.ResponseWriter, r *http.Request, err error) {
+					row.answer(w, r)
+					http.Error(w, err.Error(), http.StatusTeapot)
+				}))
+				b.Get("/login")
+				a := b.Get(row.path)
+				said := append(a.Header.Values("Cache-Control"), a.Header.Values("Cdn-Cache-Control")...)
+				got := fmt.Sprint(strings.Join(append(said, a.Header.Values("Vary")...), " "), " ", len(a.SetCookies()))
+				if got != row.want {
+					t.Errorf("got %q, want %q", got, row.want)
 				}
 			})
 		})
