@@ -234,6 +234,9 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 		head.Stamp = c.stamp
 	}
 	head.TurnDue = head.TurnDue || c.turn && head.Bound()
+	for _, e := range c.edits {
+		e(&head)
+	}
 	switch {
 	case !c.merged && c.fields != nil:
 		head.SetFields(c.fields)

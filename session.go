@@ -111,13 +111,24 @@ type changes struct {
 	stamp   string // the user's stamp, for a record that has none
 	bind    string // thumbprint of the device that the session belongs to from now on
 	turn    bool   // the id is to turn when the device proves itself
+	edits   []edit // of what is beside the values
 	err     error  // the first change that could not be recorded
 }
 
 // any tells whether the handler asked for something, as opposed to
 // bookkeeping that can wait.
 func (c *changes) any() bool {
-	return len(c.ops) > 0 || c.fresh || c.rotate || c.turn || c.store || c.err != nil
+	return len(c.ops) > 0 || c.fresh || c.rotate || c.turn || c.store || c.err != nil || len(c.edits) > 0
+}
+
+// edit changes what a record says beside its values, and leaves its id and login alone. It
+// is applied at once, and again for each conflict: twice must do what once does.
+type edit func(*record.Record)
+
+// editLocked applies e to what the handler sees and keeps it for the commit.
+func (s *Session) editLocked(e edit) {
+	e(&s.head)
+	s.pending.edits = append(s.pending.edits, e)
 }
 
 func (s *Session) lock() {
