@@ -80,7 +80,7 @@ func (s *stage) endings() string {
 
 // recalls tells whether there is something to read at id.
 func (s *stage) recalls(id string) bool {
-	_, _, ok := s.Recall(id)
+	_, _, _, ok := s.Recall(id)
 	return ok
 }
 
@@ -131,7 +131,7 @@ func TestOutageRecallsWhatRedisConfirmed(t *testing.T) {
 				row.do(s)
 				confirmed = s.clock()
 			}
-			raw, at, ok := s.Recall("a")
+			raw, at, _, ok := s.Recall("a")
 			if ok != row.want || ok && (raw != "raw" || !at.Equal(confirmed)) {
 				t.Errorf("got %q of %v, %t, want %t", raw, at, ok, row.want)
 			}
