@@ -15,8 +15,8 @@ import (
 
 // Assurance is an authentication assurance level of NIST SP 800-63B-4. A level sets the
 // timeouts, and bounds what may be configured instead: New refuses longer ones, and so does
-// Login for RememberFor. Sessions that were there before the level was set keep what they
-// have; RevokeAll ends them.
+// Login for RememberFor; what is imported from another package keeps no more. Sessions that
+// were there before the level was set keep what they have; RevokeAll ends them.
 type Assurance int
 
 // The levels, with the reauthentication timeouts of sections 2.1.3, 2.2.3 and 2.3.3.
@@ -87,6 +87,18 @@ func (a Assurance) mayRemember(d time.Duration) error {
 		return fmt.Errorf("redsession: RememberFor(%s): Config.Assurance is %s, which allows %s", d, a, most.Absolute)
 	}
 	return nil
+}
+
+// left is how much of ttl a user's session of another package may keep.
+func (a Assurance) left(lr *LegacyRecord, now time.Time, ttl time.Duration) time.Duration {
+	most := a.limits()
+	if lr.UserID == "" {
+		return ttl
+	}
+	if most.Absolute > 0 && lr.CreatedAt.Unix() > 0 && lr.CreatedAt.Before(now) {
+		ttl = min(ttl, lr.CreatedAt.Add(most.Absolute).Sub(now))
+	}
+	return lifetime.Within(lifetime.Within(ttl, most.Absolute), most.Idle)
 }
 
 var (
