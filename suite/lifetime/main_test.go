@@ -42,8 +42,9 @@ func handlers(m *redsession.Manager) stage.Handlers {
 			_ = http.NewResponseController(w).Flush()
 			s.Extend()
 		},
-		"/extend-set": func(_ W, r R, s S) { s.Extend(); stage.LifeNote.Set(s, r.FormValue("v")) },
-		"/limit":      func(w W, r R, s S) { s.LimitTo(span(r, "to")); tell(w, s) },
+		"/extend-set":  func(_ W, r R, s S) { s.Extend(); stage.LifeNote.Set(s, r.FormValue("v")) },
+		"/extend-half": func(_ W, _ R, s S) { s.Extend(); s.Login("alice", redsession.Pending()) },
+		"/limit":       func(w W, r R, s S) { s.LimitTo(span(r, "to")); tell(w, s) },
 		"/limit-late": func(w W, r R, s S) {
 			fmt.Fprint(w, "begun ")
 			_ = http.NewResponseController(w).Flush()
