@@ -56,7 +56,8 @@ func (s *Session) load(ctx context.Context) error {
 		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
 	}
 	s.dead = found.endedLately && s.ended.refuses(now)
-	if (found.missing || s.came.Overdue > 0) && !found.endedLately && !found.rejected {
+	overdue := s.came.Overdue > 0 && !s.passive // whose user may be extending the session at this moment
+	if (found.missing || overdue) && !found.endedLately && !found.rejected {
 		s.cookie = cookieExpire
 		s.note(Event{Kind: EventExpired})
 	}

@@ -291,6 +291,27 @@ func TestTimeLeftIsRefusedWhereAskingWouldProlong(t *testing.T) {
 	}
 }
 
+// TestPassiveRequestsLeaveACookiePastItsEnd is a poll that crosses the end while its user extends the session: its answer
+// comes last, and must not take the new cookie away.
+func TestPassiveRequestsLeaveACookiePastItsEnd(t *testing.T) {
+	t.Parallel()
+	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+		b := browse(t, e.Manager(t, passive, func(c *redsession.Config) { c.AbsoluteTimeout = time.Hour }))
+		b.Get("/login?user=alice")
+		late := b.With(b.Cookie())
+		b.Play(e, "+59m", "/extend", "+2m")
+		if a := late.Get("/poll"); len(a.SetCookies()) != 0 || strings.HasPrefix(a.Text, "alice") {
+			t.Errorf("a poll: got %q and cookies %v, want nobody and none", a.Text, a.SetCookies())
+		}
+		if a := late.Get("/who"); len(a.SetCookies()) != 1 || a.SetCookies()[0].MaxAge >= 0 {
+			t.Errorf("a request of its user's: got cookies %v, want it expired", a.SetCookies())
+		}
+		if got := b.Get("/who").Text; got != "alice" {
+			t.Errorf("got %q, want alice", got)
+		}
+	})
+}
+
 func TestPassiveLoginIsABeginning(t *testing.T) {
 	t.Parallel()
 	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
