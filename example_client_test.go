@@ -15,17 +15,21 @@ import (
 
 // exampleManager is what New returns in a real program, on a Redis inside this
 // one.
-func exampleManager() *redsession.Manager {
+func exampleManager(change ...func(*redsession.Config)) *redsession.Manager {
 	redis, err := miniredis.Run()
 	if err != nil {
 		log.Fatal(err)
 	}
-	m, err := redsession.New(redsession.Config{
+	c := redsession.Config{
 		URL:     "redis://" + redis.Addr(),
 		Secrets: [][]byte{[]byte("32 bytes from openssl rand, no text")},
 		Cookie:  redsession.Cookie{InsecurePlainHTTP: true}, // these examples speak plain HTTP
 		Logger:  slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	m, err := redsession.New(c)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -116,6 +116,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 	case remember > 0:
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
+	s.limitLogin(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }

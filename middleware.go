@@ -68,6 +68,7 @@ type Manager struct {
 	readTold   sometimes   // of refusals to read
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
 	sameName   atomic.Bool // told that another Manager's cookie has the same name
+	notPassive atomic.Bool // told that TimeLeft is asked by requests that prolong
 	away       atomic.Bool // down is not empty
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }

@@ -51,7 +51,8 @@ func (s *Session) turns() bool {
 	if rec.Bound() {
 		return s.proving && (rec.TurnDue && (rec.Issued == 0 || rec.Seen != 0) || s.m.rotationDue(rec))
 	}
-	return s.pending.bind != "" || s.m.rotationDue(rec)
+	shown := rec.Issued == 0 || rec.Seen != 0 || s.pending.seen != 0
+	return s.pending.bind != "" || s.pending.extend && shown || s.m.rotationDue(rec)
 }
 
 // anonymous returns the head of a session that nobody has logged in to.
@@ -150,7 +151,7 @@ func (c *commit) commitRotation(ctx context.Context) error {
 	case errors.Is(err, errRotatedMeanwhile):
 		c.out.cookie, c.out.result, c.bind = cookieSet, c.base, ""
 		c.rotate, c.due = false, false // what is tried again later is the write alone
-		if c.open = nil; len(c.ops) > 0 {
+		if c.open = nil; len(c.ops) > 0 || c.change(c.base.rec) {
 			return c.write(ctx)
 		}
 		return nil
@@ -185,10 +186,10 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	if err != nil {
 		return attempt{}, err
 	}
-	left := time.Duration(old.rec.Deadline-now.Unix()) * time.Second
-	life := min(left, tombstoneLife)   // how long the tombstone leads on
-	ttl := min(life, old.rec.TTL(now)) // how long Redis keeps it without a hit
-	if old.legacy != "" {              // for as long as the old session may be found where it came from
+	left := time.Duration(at.rec.Deadline-now.Unix()) * time.Second
+	life := min(left, tombstoneLife)  // how long the tombstone leads on
+	ttl := min(life, at.rec.TTL(now)) // how long Redis keeps it without a hit
+	if old.legacy != "" {             // for as long as the old session may be found where it came from
 		life = max(left, m.cfg.AbsoluteTimeout)
 		ttl = life
 	}
@@ -202,6 +203,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	}
 	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
 	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
+	c.lasting(&a, old)
 	if c.bind != "" {
 		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: at.rec.Device(), TTL: left})
 	}
@@ -234,6 +236,7 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 		head.Stamp = c.stamp
 	}
 	head.TurnDue = head.TurnDue || c.turn && head.Bound()
+	keepLimit(&head, from)
 	for _, e := range c.edits {
 		e(&head)
 	}
@@ -259,17 +262,13 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 // fails for lack of room; a lowered one keeps only what grows from being stored.
 func (c *commit) seal(rec *record.Record, id string) (sealed, error) {
 	now := c.m.cfg.Now()
-	ttl := rec.TTL(now)
-	if ttl <= 0 {
+	if rec.TTL(now) <= 0 {
 		return sealed{}, c.s.gone()
 	}
 	if size := rec.DataLen(); size > c.m.cfg.MaxBytes && (c.base == nil || len(c.ops) > 0 && size > c.base.rec.DataLen()) {
 		return sealed{}, fmt.Errorf("redsession: committing: %w: its values take %d bytes, Config.MaxBytes allows %d", ErrTooLarge, size, c.m.cfg.MaxBytes)
 	}
-	rec.Written = 0
-	if seconds(ttl) < rec.Idle {
-		rec.Written = now.Unix() // the TTL no longer tells
-	}
+	ttl := c.life(rec, id, now)
 	raw, err := rec.Encode(c.m.ring, c.m.keys.Session(id), c.m.cfg.Encrypt)
 	if err != nil {
 		return sealed{}, fmt.Errorf("redsession: encoding session: %w", err)

@@ -50,9 +50,11 @@ type Session struct {
 	pending  changes
 	next     keyspace.SID // of the record that the next commit creates; zero until drawn
 	keepID   bool
-	looked   bool // the handler looked at the session
-	sent     bool // the headers have left
-	degraded bool // base comes from this process's memory
+	looked   bool      // the handler looked at the session
+	sent     bool      // the headers have left
+	degraded bool      // base comes from this process's memory
+	passive  bool      // Config.Passive names the request: it prolongs nothing
+	expires  time.Time // when what a passive request has found ends if no other comes; zero if it has found none
 	cookie   cookieAction
 	vary     [1]string       // the field of the response, allocated with the session
 	cache    [1]string       // likewise
@@ -68,7 +70,8 @@ type stored struct {
 	sid    keyspace.SID
 	id     string
 	rec    *record.Record
-	legacy string // the old id, in place of a SID, of an imported session
+	legacy string        // the old id, in place of a SID, of an imported session
+	left   time.Duration // how long Redis keeps it, as a passive request has found it
 }
 
 // bearer is the secret that leads from the tombstone at st to its successor.
@@ -111,6 +114,7 @@ type changes struct {
 	stamp   string // the user's stamp, for a record that has none
 	bind    string // thumbprint of the device that the session belongs to from now on
 	turn    bool   // the id is to turn when the device proves itself
+	extend  bool   // the id is to turn with this commit if it may, as Extend was called
 	edits   []edit // of what is beside the values
 	err     error  // the first change that could not be recorded
 }
@@ -212,14 +216,6 @@ func unixMicro(us int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(us)
-}
-
-// ExpiresAt returns when the session ends if no further request comes.
-func (s *Session) ExpiresAt() time.Time {
-	s.lock()
-	defer s.mu.Unlock()
-	now := s.m.cfg.Now()
-	return now.Add(s.head.TTL(now)).Truncate(time.Second)
 }
 
 // Token returns the seal of the stored record, "" if nothing is stored. Every

@@ -1,6 +1,7 @@
 package redsessiontest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -82,6 +83,28 @@ func ExampleManager_Advance() {
 	// Output:
 	// 59m0s 200
 	// 1h1m0s 401
+}
+
+// A page that counts down asks how much time is left, which prolongs nothing.
+func ExampleManager_Advance_absentUser() {
+	m := redsessiontest.New(t, func(c *redsession.Config) {
+		c.Assurance = redsession.AAL2 // an hour without a request
+		c.Passive = func(r *http.Request) bool { return r.URL.Path == "/left" }
+	})
+	h := m.Handler(m.TimeLeft())
+	r := m.Login(httptest.NewRequest("GET", "/left", nil), "alice")
+	for range 3 {
+		m.Advance(25 * time.Minute)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		var left struct{ Idle int }
+		_ = json.Unmarshal(w.Body.Bytes(), &left)
+		fmt.Println("minutes left:", left.Idle/60)
+	}
+	// Output:
+	// minutes left: 34
+	// minutes left: 9
+	// minutes left: 0
 }
 
 func ExampleManager_TakeRedisAway() {

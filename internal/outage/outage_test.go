@@ -80,7 +80,7 @@ func (s *stage) endings() string {
 
 // recalls tells whether there is something to read at id.
 func (s *stage) recalls(id string) bool {
-	_, _, ok := s.Recall(id)
+	_, _, _, ok := s.Recall(id)
 	return ok
 }
 
@@ -131,9 +131,36 @@ func TestOutageRecallsWhatRedisConfirmed(t *testing.T) {
 				row.do(s)
 				confirmed = s.clock()
 			}
-			raw, at, ok := s.Recall("a")
+			raw, at, _, ok := s.Recall("a")
 			if ok != row.want || ok && (raw != "raw" || !at.Equal(confirmed)) {
 				t.Errorf("got %q of %v, %t, want %t", raw, at, ok, row.want)
+			}
+		})
+	}
+}
+
+func TestOutageRecallsWhatWasNotProlongedUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name string
+		do   func(*stage)
+		pass time.Duration
+		want bool
+	}{
+		{"until then", func(s *stage) { s.Until("a", s.clock().Add(time.Minute)) }, time.Minute, true},
+		{"not later", func(s *stage) { s.Until("a", s.clock().Add(time.Minute)) }, time.Minute + 1, false},
+		{"an end beyond what it has changes nothing", func(s *stage) { s.Until("a", s.clock().Add(1000*time.Hour)) }, maxStale + 1, false},
+		{"prolonged since, as usual", func(s *stage) { s.Until("a", s.clock().Add(time.Minute)); s.Same("a", "raw") }, time.Minute + 1, true},
+		{"another session's end", func(s *stage) { s.Until("b", s.clock()) }, time.Minute, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage()
+			s.Confirm("a", "raw", s.of("alice"))
+			row.do(s)
+			s.pass(row.pass)
+			if got := s.recalls("a"); got != row.want {
+				t.Errorf("got %t, want %t", got, row.want)
 			}
 		})
 	}

@@ -1,7 +1,7 @@
 package record
 
 // order is the order in which the optional members of a record are written.
-const order = "caxiwneoupksrgmbhf"
+const order = "caxiwneoupksrgmbhfz"
 
 var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
 
@@ -35,6 +35,8 @@ func (r *Record) number(name byte) *int64 {
 		return &r.Seen
 	case 'k':
 		return &r.Remember
+	case 'z':
+		return &r.Ceiling
 	}
 	return nil
 }

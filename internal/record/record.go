@@ -52,6 +52,7 @@ type Record struct {
 	User       string
 	Pending    bool  // password accepted, second factor missing
 	Remember   int64 // seconds asked for with RememberFor
+	Ceiling    int64 // what Deadline is never moved past, asked for with LimitTo
 	Stamp      string
 	RemoteAddr string
 	UserAgent  string

@@ -55,11 +55,14 @@ func (i *Insert) take(any) {}
 type Replace struct {
 	ID, Rev, Raw string
 	TTL          time.Duration
+	Keep         bool // to the millisecond for as long as the key has left, if that is shorter than TTL
 }
 
 func (r *Replace) key(s keyspace.Space) string { return s.Session(r.ID) }
-func (r *Replace) args(to []any) []any         { return append(to, "replace", r.Rev, r.Raw, seconds(r.TTL)) }
-func (r *Replace) take(any)                    {}
+func (r *Replace) args(to []any) []any {
+	return append(to, "replace", r.Rev, r.Raw, seconds(r.TTL), flag(r.Keep))
+}
+func (r *Replace) take(any) {}
 
 // Burial is a tombstone and how long it stays; the zero value leaves nothing.
 type Burial struct {

@@ -29,12 +29,12 @@ import (
 // What nearly all writes are comes first: one record in the place of another needs none of
 // the tables, which took Redis a quarter of the time.
 const planScript = `
-if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[2] ~= '' and redis.pcall('GETRANGE', KEYS[1], 6, 13) == ARGV[2] then
+if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[5] == '0' and ARGV[2] ~= '' and redis.pcall('GETRANGE', KEYS[1], 6, 13) == ARGV[2] then
   redis.call('SETEX', KEYS[1], ARGV[4], ARGV[3])
   return 1
 end
 local at, out = 1, {1}
-local width = {replace = 4, insert = 5, ['end'] = 8, enter = 8, move = 5, mark = 4, import = 5, keep = 2, dismiss = 1}
+local width = {replace = 5, insert = 5, ['end'] = 8, enter = 8, move = 5, mark = 4, import = 5, keep = 2, dismiss = 1}
 local function wrongtype(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
 end
@@ -78,7 +78,12 @@ at = 1
 for i, key in ipairs(KEYS) do
   local op, done = ARGV[at], 1
   if op == 'replace' then
-    redis.call('SETEX', key, ARGV[at + 3], ARGV[at + 2])
+    local left = ARGV[at + 4] == '1' and redis.call('PTTL', key) or -1
+    if left >= 0 and left < 1000 * ARGV[at + 3] then
+      redis.call('PSETEX', key, math.max(left, 1), ARGV[at + 2])
+    else
+      redis.call('SETEX', key, ARGV[at + 3], ARGV[at + 2])
+    end
   elseif op == 'insert' then
     redis.call('SETEX', key, ARGV[at + 4], ARGV[at + 3])
   elseif op == 'end' then
