@@ -134,8 +134,9 @@ type Config struct {
 	// Unauthorized answers what RequireLogin and RequireRecentLogin refuse: 401
 	// unless set.
 	Unauthorized http.Handler
-	// Forbidden answers whoever has logged in and may not do this: by a device that has not
-	// proved itself. 403 unless set.
+	// Forbidden answers requests that may not do what they ask for, whoever is logged in: what
+	// CSRF refuses, and those of a device that has not proved itself. 403 unless set. It gets
+	// the request as it came; the reason is in an event.
 	Forbidden http.Handler
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time

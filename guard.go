@@ -2,13 +2,9 @@ package redsession
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -65,7 +61,7 @@ func (m *Manager) guarded(r *http.Request) *Session {
 }
 
 func answerForbidden(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "Your browser could not prove that this is your device.", http.StatusForbidden)
+	http.Error(w, "This request is not allowed from here. Please load the page again.", http.StatusForbidden)
 }
 
 func answerUnauthorized(w http.ResponseWriter, _ *http.Request) {
@@ -102,65 +98,3 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 
 // errForeign is a session of another Manager.
 var errForeign = errors.New("redsession: the session belongs to another Manager: take it by this Manager's FromContext")
-
-const csrfLen = 32
-
-// CSRFToken returns a token to put into forms and headers of unsafe requests,
-// and to check there with VerifyCSRF. It is masked anew at each call, so that
-// compression does not leak it (BREACH). Timed rotation keeps it valid, login
-// and logout do not. Reading it stores the session; one that was read in a locked session is
-// valid for a Login as well. One that was read under an id that
-// had ended a moment before, as the answer to a login was lost, is valid for a Login.
-func (s *Session) CSRFToken() string {
-	var b [2 * csrfLen]byte
-	mask, masked := b[:csrfLen], b[csrfLen:]
-	rand.Read(mask)
-	s.lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.dead && !s.pending.login && s.ended.id == "":
-		rand.Read(masked) // belongs to no session, and is refused
-		return base64.RawURLEncoding.EncodeToString(b[:])
-	case s.dead && !s.pending.login: // the form may be that of a login, which works
-	case s.isLocked && !s.pending.fresh: // likewise
-	case s.base == nil || s.pending.fresh:
-		s.pending.store = true
-	}
-	subtle.XORBytes(masked, mask, s.csrfLocked(s.m.ring[0]))
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-// VerifyCSRF tells whether token came from CSRFToken of this session, in
-// constant time.
-func (s *Session) VerifyCSRF(token string) bool {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(b) != 2*csrfLen {
-		return false
-	}
-	s.lock()
-	defer s.mu.Unlock()
-	if s.base == nil && s.ended.id == "" && !s.isLocked {
-		return false
-	}
-	subtle.XORBytes(b[:csrfLen], b[:csrfLen], b[csrfLen:])
-	valid := 0
-	for _, k := range s.m.ring {
-		valid |= subtle.ConstantTimeCompare(b[:csrfLen], s.csrfLocked(k))
-	}
-	return valid == 1
-}
-
-// csrfLocked derives the secret from what names this login and no other; an id that was
-// ended lately has one of its own.
-func (s *Session) csrfLocked(k *record.Keys) []byte {
-	if s.isLocked && !s.pending.fresh {
-		return k.CSRF(s.locked[0].id, "locked")
-	}
-	if s.base == nil && s.ended.id != "" && !s.pending.store && !s.pending.fresh {
-		return k.CSRF(s.ended.id, "ended")
-	}
-	if s.base == nil || s.pending.fresh {
-		return k.CSRF(s.nextSID().ID(), strconv.FormatInt(s.head.Auth, 10))
-	}
-	return k.CSRF(origin(s.base.id, s.base.rec), strconv.FormatInt(s.base.rec.Auth, 10))
-}
