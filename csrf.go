@@ -78,17 +78,12 @@ func (s *Session) owesToken() bool {
 
 // forbid answers a request that CSRF refuses; s may be nil.
 func (m *Manager) forbid(w http.ResponseWriter, r *http.Request, s *Session, reason string) {
-	e := Event{Kind: EventRefused, Reason: reason, Method: r.Method, Path: r.URL.Path}
-	e.ofRequest(r, m.cfg.TrustedHops)
 	if s != nil {
 		s.lock()
 		s.guarded = true
-		if e.UserID = s.head.User; s.base != nil {
-			e.ID = s.base.id
-		}
 		s.mu.Unlock()
 	}
-	m.emit(r.Context(), e)
+	m.tellOf(r, s, Event{Kind: EventRefused, Reason: reason, Method: r.Method, Path: r.URL.Path})
 	m.cfg.Forbidden.ServeHTTP(w, r)
 }
 
