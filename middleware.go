@@ -66,6 +66,7 @@ type Manager struct {
 
 	expireTold sometimes   // of refusals to prolong
 	readTold   sometimes   // of refusals to read
+	flashTold  sometimes   // of flashes that do not decode
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
 	sameName   atomic.Bool // told that another Manager's cookie has the same name
 	away       atomic.Bool // down is not empty
