@@ -221,6 +221,8 @@ func TestConfigCookieContradictions(t *testing.T) {
 		{"a name that is not ASCII", redsession.Cookie{Name: "séance"}, "no cookie name"},
 		{"a name that leaves no room for the value", redsession.Cookie{Name: strings.Repeat("n", 4000)}, "more than browsers accept"},
 		{"a path with an attribute", redsession.Cookie{Name: "sid", Path: "/; Domain=evil.example"}, "no semicolon"},
+		{"a domain and a name without a prefix", redsession.Cookie{Name: "sid", Domain: "example.com"}, `"sid" with Domain lacks the prefix "__Secure-"`},
+		{"a domain and half of a prefix", redsession.Cookie{Name: "__Secure", Domain: "example.com"}, `set "__Secure-__Secure"`},
 		{"a domain with an attribute", redsession.Cookie{Domain: "example.com; Path=/x"}, "no domain name"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
