@@ -15,7 +15,10 @@ import (
 //
 //	const cart = redsession.Key[[]Item]("cart")
 //
-// Values are kept as JSON, so T must survive encoding/json. The name must be
+// Values are kept as JSON, so T must survive encoding/json. What would silently be lost there
+// fails the commit: a value of a struct type without exported fields, if it has neither
+// MarshalJSON nor MarshalText, and a value of an interface type that is not empty, wherever in
+// the value they are; unexported fields beside exported ones are no mistake. The name must be
 // valid UTF-8 and may not be "_flash", where flashes are kept. A FlashKey of the same name is
 // something else.
 type Key[T any] string
@@ -43,13 +46,20 @@ func (k Key[T]) Load(s *Session) (v T, ok bool, err error) {
 }
 
 // valueError is that a value of a session did not encode or decode. Its text
-// leaves the cause out, which may quote the value; errors.As finds it.
+// leaves the cause out, which may quote the value, unless it names types alone; errors.As
+// finds it.
 type valueError struct {
 	what  string
 	cause error
 }
 
-func (e *valueError) Error() string { return fmt.Sprintf("%s failed (%T)", e.what, e.cause) }
+func (e *valueError) Error() string {
+	var said jsonvalue.Error
+	if errors.As(e.cause, &said) {
+		return e.what + ": " + said.Error()
+	}
+	return fmt.Sprintf("%s failed (%T)", e.what, e.cause)
+}
 func (e *valueError) Unwrap() error { return e.cause }
 
 func (k Key[T]) failed(doing string, cause error) error {
@@ -116,6 +126,7 @@ func (k Key[T]) name() string {
 
 // record applies op to what the handler sees and keeps it for the commit.
 func (s *Session) record(op record.Op) {
+	s.warnOfLate("value", op.Name)
 	s.lock()
 	defer s.mu.Unlock()
 	s.recordLocked(op, op)
@@ -147,6 +158,7 @@ func (s *Session) recordLocked(op, effect record.Op) {
 // more for each conflict. fn runs without the lock, so that it cannot
 // deadlock; if the value changed meanwhile it runs again.
 func (s *Session) update(name string, fn func(old string) (string, error)) {
+	s.warnOfLate("value", name)
 	for {
 		old, _ := s.value(name)
 		raw, err := fn(old)

@@ -69,6 +69,7 @@ type Manager struct {
 	flashTold  sometimes   // of flashes that do not decode
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
 	sameName   atomic.Bool // told that another Manager's cookie has the same name
+	lateTold   atomic.Bool // told that a session was changed after its request
 	away       atomic.Bool // down is not empty
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
@@ -101,6 +102,7 @@ func New(c Config) (*Manager, error) {
 		Look: m.lookAtStreams, Shard: m.shard, Ended: ErrGone,
 	})
 	m.onEnd = m.forgetEnded
+	managers.add(m)
 	m.greet()
 	return m, nil
 }
@@ -126,6 +128,7 @@ func (m *Manager) greet() {
 // Afterwards every load and commit is ErrUnavailable. A client passed in Config.Client
 // stays open.
 func (m *Manager) Close() error {
+	managers.remove(m)
 	m.streams.Close()
 	err := m.closeOutage()
 	m.store.Close() // first: what commits left to the background is still sent

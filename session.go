@@ -59,6 +59,7 @@ type Session struct {
 	cookies  []string        // ours, as they stand in the response's headers
 	guarded  bool            // a guard asked for a login
 	checked  bool            // CSRF looks after the request
+	over     phase           // whether changes still get anywhere by themselves
 	owed     bool            // cookie is due even if the handler's response is dropped
 	stream   context.Context // of Context, once it was asked for
 	retired  []*Legacy       // whose cookies the client is to forget
