@@ -58,6 +58,7 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	s.warnOfLate("login", "")
 	stamp, err := s.m.presentStamp(s.r.Context(), user)
 	s.lock()
 	defer s.mu.Unlock()
@@ -132,6 +133,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 // ended yet. This process then serves it no more and ends it when Redis is back, and the
 // client gets a cookie in its place by which any server that gets it does so.
 func (s *Session) Logout() {
+	s.warnOfLate("logout", "")
 	s.lock()
 	defer s.mu.Unlock()
 	flashes, there := record.Find(s.view(), flashKey)

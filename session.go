@@ -60,6 +60,8 @@ type Session struct {
 	cache    [1]string       // likewise
 	cookies  []string        // ours, as they stand in the response's headers
 	guarded  bool            // a guard asked for a login
+	checked  bool            // CSRF looks after the request
+	over     phase           // whether changes still get anywhere by themselves
 	owed     bool            // cookie is due even if the handler's response is dropped
 	stream   context.Context // of Context, once it was asked for
 	retired  []*Legacy       // whose cookies the client is to forget
@@ -164,13 +166,18 @@ func (s *Session) view() []record.Field {
 func (s *Session) ID() string {
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base != nil && !s.pending.fresh {
+	switch {
+	case s.base != nil && !s.pending.fresh:
 		return s.base.id
-	}
-	if s.head.User == "" && !s.pending.store && len(s.view()) == 0 {
+	case s.unstoredLocked():
 		return ""
 	}
 	return s.nextSID().ID()
+}
+
+// unstoredLocked tells whether the session is neither stored nor going to be.
+func (s *Session) unstoredLocked() bool {
+	return (s.base == nil || s.pending.fresh) && s.head.User == "" && !s.pending.store && len(s.view()) == 0
 }
 
 // UserID returns the user who has logged in, all factors included, or "".

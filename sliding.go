@@ -52,6 +52,9 @@ func (s *Session) load(ctx context.Context) error {
 		return nil
 	}
 	m.count.misses.Add(1)
+	if s.came.Invalid > 0 || found.missing {
+		s.lookForNeighbours(now)
+	}
 	if s.came.Invalid > 0 {
 		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
 	}

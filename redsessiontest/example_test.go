@@ -137,3 +137,17 @@ func ExampleManager_Cookie() {
 	fmt.Println(c != nil && c.MaxAge < 0)
 	// Output: true
 }
+
+func ExampleManager_WithCSRFToken() {
+	m := redsessiontest.New(t)
+	h := m.Handler(m.CSRF(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))) // your program
+	r := m.Login(httptest.NewRequest("POST", "/orders", nil), "alice")
+	for _, r := range []*http.Request{r, m.WithCSRFToken(r)} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 403
+	// 200
+}
