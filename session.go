@@ -112,6 +112,7 @@ type changes struct {
 	bind    string // thumbprint of the device that the session belongs to from now on
 	turn    bool   // the id is to turn when the device proves itself
 	edits   []edit // of what is beside the values
+	said    facts  // by the login of itself
 	err     error  // the first change that could not be recorded
 }
 
@@ -292,6 +293,10 @@ func (s *Session) Save(ctx context.Context) error {
 func (s *Session) fail(err error) {
 	s.lock()
 	defer s.mu.Unlock()
+	s.failLocked(err)
+}
+
+func (s *Session) failLocked(err error) {
 	if s.pending.err == nil {
 		s.pending.err = err
 	}
