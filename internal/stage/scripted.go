@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -164,7 +165,7 @@ func loginOptions(words string) (opts []redsession.LoginOption) {
 
 // Facts is what the logins of s said of themselves.
 func Facts(s *redsession.Session) string {
-	text := fmt.Sprintf("%s %q %v %d%v", s.UserID(), s.Label(), s.Tags(), s.Level(), s.Methods())
+	text := fmt.Sprintf("%s %q %v %d%v", cmp.Or(s.UserID(), "nobody"), s.Label(), s.Tags(), s.Level(), s.Methods())
 	if actor := s.ActorID(); actor != "" {
 		text += " by " + actor
 	}
