@@ -115,11 +115,10 @@ func (s Space) SessionID(key string) (id string, ok bool) {
 	return id, ok && IsID(id)
 }
 
-// IsIndex tells whether key is the index of some user's sessions, or of those with some
-// tag.
-func (s Space) IsIndex(key string) bool {
+// IsTag tells whether key is the index of the sessions with some tag.
+func (s Space) IsTag(key string) bool {
 	hash, ok := strings.CutPrefix(key, s.prefix+"tag:")
-	return ok && len(hash) == hashedTagLen && isBase64URL(hash) || s.IsUser(key)
+	return ok && len(hash) == hashedTagLen && isBase64URL(hash)
 }
 
 // IsUser tells whether key is the index of some user's sessions.
