@@ -125,7 +125,7 @@ func (c *commit) newRecord(from *record.Record) (*stored, sealed, error) {
 func (c *commit) replaced(kind EventKind) {
 	c.out.cookie = cookieSet
 	c.m.count.commits.Add(1)
-	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User})
+	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User, ActorID: c.out.result.rec.Actor})
 }
 
 // entryLife is how long the index of a user must be kept for the entry of rec. The
@@ -216,6 +216,7 @@ func (c *commit) successor(old *stored, now time.Time) record.Record {
 	head.Issued, head.Seen = now.Unix(), 0
 	head.Origin = cmp.Or(old.rec.Origin, old.id)
 	head.TurnDue = false
+	head.Tags = c.m.renewTags(head.Tags)
 	if c.bind != "" {
 		head.Thumbprint = c.bind
 	}

@@ -118,6 +118,7 @@ type changes struct {
 	turn    bool   // the id is to turn when the device proves itself
 	extend  bool   // the id is to turn with this commit if it may, as Extend was called
 	edits   []edit // of what is beside the values
+	said    facts  // by the login of itself
 	err     error  // the first change that could not be recorded
 }
 
@@ -295,6 +296,10 @@ func (s *Session) Save(ctx context.Context) error {
 func (s *Session) fail(err error) {
 	s.lock()
 	defer s.mu.Unlock()
+	s.failLocked(err)
+}
+
+func (s *Session) failLocked(err error) {
 	if s.pending.err == nil {
 		s.pending.err = err
 	}

@@ -342,6 +342,9 @@ func (s *Session) checkStamp(rec *record.Record) (stamp string, ok bool, err err
 	if rec.User == "" || s.m.cfg.UserStamp == nil {
 		return "", true, nil
 	}
+	if ok, err := s.actorStands(rec); !ok || err != nil {
+		return "", false, err
+	}
 	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
 	if err != nil {
 		return "", false, fmt.Errorf("%w: %w", errStamp, err)

@@ -71,6 +71,21 @@ func ExampleManager_Login() {
 	// Output: [apple pear] true
 }
 
+func ExampleManager_LoginAs() {
+	m := redsessiontest.New(t)
+	h := m.Handler(m.RequireLevel(2)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := redsession.FromContext(r.Context())
+		_, _ = io.WriteString(w, s.UserID()+" by "+s.ActorID())
+	})))
+	r := m.Login(httptest.NewRequest("GET", "/", nil), "support-7")
+	r = m.LoginAs(r, "alice", redsession.By("support-7"), redsession.Proved(2, "pwd", "otp"))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+
+	fmt.Println(w.Code, w.Body)
+	// Output: 200 alice by support-7
+}
+
 func ExampleManager_Advance() {
 	m := redsessiontest.New(t, func(c *redsession.Config) { c.IdleTimeout = time.Hour })
 	r := m.Login(httptest.NewRequest("GET", "/orders", nil), "alice")
