@@ -181,6 +181,9 @@ func (s *Session) updateFrom(name, old, raw string, fn func(old string) (string,
 // take removes the value called name by a commit of its own, and returns it as the
 // application that Redis accepted found it, "" for none.
 func (s *Session) take(ctx context.Context, name string) (taken string, err error) {
+	if s.outside != nil {
+		return "", errOutside("Take")
+	}
 	if _, there := s.value(name); !there {
 		return "", s.broken
 	}
@@ -241,7 +244,7 @@ func (s *Session) Flash(message string) {
 }
 
 // Flashes returns the messages not shown yet, oldest first, and removes them. In a HEAD
-// request and a prefetch, which show nobody anything, they stay. If two requests ask at
+// request, a prefetch and Manager.Change, which show nobody anything, they stay. If two requests ask at
 // once both may get a message; none is lost.
 func (s *Session) Flashes() []string {
 	raw, ok := s.value(flashKey)
@@ -263,6 +266,9 @@ func (s *Session) Flashes() []string {
 
 // unseen tells whether nobody is going to see the response now.
 func (s *Session) unseen() bool {
+	if s.outside != nil {
+		return true
+	}
 	h := s.r.Header
 	return s.r.Method == http.MethodHead || strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch"
 }

@@ -54,6 +54,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
 	}
+	if s.refusedOutside("Login") {
+		return
+	}
 	var o loginOptions
 	for _, opt := range opts {
 		opt(&o)
@@ -75,6 +78,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 // login the commit fails; it is ErrGone if that login has ended, or the user's sessions, or
 // those beside another one, were revoked, since the password was checked.
 func (s *Session) Promote() {
+	if s.refusedOutside("Promote") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	if !s.head.Pending {
@@ -131,6 +137,9 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 // ended yet. This process then serves it no more and ends it when Redis is back, and the
 // client gets a cookie in its place by which any server that gets it does so.
 func (s *Session) Logout() {
+	if s.refusedOutside("Logout") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	flashes, there := record.Find(s.view(), flashKey)
@@ -200,7 +209,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 		if p.keep {
 			tomb = record.NewLoginTombstone(m.cfg.Now(), life, at.id)
 		}
-		p.over = sealed{old.id, tomb.Encode(m.ring, key), life}
+		p.over = sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: life}
 	}
 	return planLogin(p), nil
 }

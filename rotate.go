@@ -23,6 +23,9 @@ const (
 // not shown yet is not replaced by yet another. The id of a session that is bound to a
 // device turns when the device proves itself the next time.
 func (s *Session) Rotate() {
+	if s.refusedOutside("Rotate") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	switch {
@@ -200,7 +203,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	if err != nil {
 		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
 	}
-	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
+	over := sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: ttl}
 	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
 	if c.bind != "" {
 		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: at.rec.Device(), TTL: left})
@@ -233,6 +236,9 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 	if c.stamp != "" {
 		head.Stamp = c.stamp
 	}
+	if from != nil { // a login takes them along with the values
+		head.Leases = from.Leases
+	}
 	head.TurnDue = head.TurnDue || c.turn && head.Bound()
 	for _, e := range c.edits {
 		e(&head)
@@ -251,6 +257,7 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 		}
 		head.SetFields(fields)
 	}
+	head.Leases = withoutLeases(&head, c.ops)
 	return &head, nil
 }
 
@@ -266,15 +273,17 @@ func (c *commit) seal(rec *record.Record, id string) (sealed, error) {
 	if size := rec.DataLen(); size > c.m.cfg.MaxBytes && (c.base == nil || len(c.ops) > 0 && size > c.base.rec.DataLen()) {
 		return sealed{}, fmt.Errorf("redsession: committing: %w: its values take %d bytes, Config.MaxBytes allows %d", ErrTooLarge, size, c.m.cfg.MaxBytes)
 	}
-	rec.Written = 0
-	if seconds(ttl) < rec.Idle {
-		rec.Written = now.Unix() // the TTL no longer tells
+	if c.s.outside == nil { // otherwise it is no activity
+		rec.Written = 0
+		if seconds(ttl) < rec.Idle {
+			rec.Written = now.Unix() // the TTL no longer tells
+		}
 	}
 	raw, err := rec.Encode(c.m.ring, c.m.keys.Session(id), c.m.cfg.Encrypt)
 	if err != nil {
 		return sealed{}, fmt.Errorf("redsession: encoding session: %w", err)
 	}
-	return sealed{id, raw, ttl}, nil
+	return sealed{id, raw, ttl, c.s.outside != nil}, nil
 }
 
 // goOnFrom goes on from what another request left instead of base. If that has ended it,
@@ -318,7 +327,7 @@ func (c *commit) rebase(ctx context.Context, current record.Value, try int) erro
 		case tomb == nil || !tomb.Kind.Leads():
 			return errEnded
 		}
-		next, err := c.m.follow(c.base, tomb)
+		next, err := c.s.follow(c.base, tomb)
 		if err != nil {
 			return errEnded
 		}

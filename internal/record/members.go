@@ -1,9 +1,9 @@
 package record
 
 // order is the order in which the optional members of a record are written.
-const order = "caxiwneoupksrgmbhf"
+const order = "caxiwneoupksrgmbhfL"
 
-var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
+var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source", 'L': "leases"}
 
 // flag returns the member of this name if it is one that is there or not.
 func (r *Record) flag(name byte) *bool {
@@ -56,6 +56,8 @@ func (r *Record) text(name byte) *string {
 		return &r.Binding
 	case 'h':
 		return &r.Thumbprint
+	case 'L':
+		return &r.Leases
 	default:
 		return &r.Source
 	}
