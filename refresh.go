@@ -214,7 +214,7 @@ func (r *refresh) judge(at *stored) error {
 		return fmt.Errorf("redsession: %w: another request failed to", ErrNotRefreshed)
 	}
 	if r.lost {
-		return fmt.Errorf("redsession: %w: it took longer than the lease", ErrNotRefreshed)
+		return fmt.Errorf("redsession: %w: the lease was lost, as it took too long, or the value was deleted", ErrNotRefreshed)
 	}
 	return nil
 }
