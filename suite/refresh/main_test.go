@@ -2,9 +2,16 @@
 package refresh_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/redsession/redsession/internal/stage"
 )
 
-func TestMain(m *testing.M) { stage.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childRedis) != "" {
+		serveAsChild()
+		return
+	}
+	stage.Main(m)
+}
