@@ -70,8 +70,8 @@ func isOf(user string) func(*record.Record) bool {
 }
 
 func (m *Manager) changeIf(ctx context.Context, id string, match func(*record.Record) bool, fn func(*Session) error) error {
-	s := m.newOutside(ctx, m.purse(ctx))
-	defer s.tell()
+	s, leave := m.newOutside(ctx, m.purse(ctx))
+	defer leave()
 	_, e, err := s.reach(ctx, &stored{id: id}, m.withTTL)
 	if err == nil {
 		err = s.enter(ctx, e, match)
@@ -138,8 +138,8 @@ func (k *core) userPage(ctx context.Context, user string, skip int) (read, kept 
 // changeListed runs fn on the session that e, of user's index, is, unless that is among the
 // known or has ended. stop says that there is no use in going on to others.
 func (m *Manager) changeListed(ctx context.Context, purse *breaker.Budget, user string, e store.Entry, known map[string]bool, fn func(*Session) error) (changed, stop bool, err error) {
-	s := m.newOutside(ctx, purse)
-	defer s.tell()
+	s, leave := m.newOutside(ctx, purse)
+	defer leave()
 	err = s.enter(ctx, e, isOf(user))
 	if err == nil {
 		of := origin(e.ID, s.base.rec)
@@ -167,13 +167,17 @@ func (m *Manager) purse(ctx context.Context) *breaker.Budget {
 	return breaker.NewBudget(m.wait())
 }
 
-// newOutside returns an empty session for use outside of its requests. The request that it
-// has is nobody's.
-func (m *Manager) newOutside(ctx context.Context, purse *breaker.Budget) *Session {
-	s := &Session{m: m, r: (&http.Request{Header: http.Header{}}).WithContext(ctx), outside: &outside{}, shared: purse, keepID: true}
+// newOutside returns an empty session for use outside of its requests, and what is to be
+// called after that. The request that it has is nobody's.
+func (m *Manager) newOutside(ctx context.Context, purse *breaker.Budget) (s *Session, leave func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	s = &Session{m: m, r: (&http.Request{Header: http.Header{}}).WithContext(ctx), outside: &outside{}, shared: purse, keepID: true}
 	s.confirmed, s.head = m.cfg.Now(), m.anonymous()
 	s.loadedAt = s.confirmed.UnixMicro()
-	return s
+	return s, func() {
+		s.tell()
+		cancel()
+	}
 }
 
 // waits is what s may still wait for Redis.

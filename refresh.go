@@ -127,7 +127,7 @@ type refresh struct {
 
 var (
 	errCurrent = errors.New("the value is not stale")
-	errLeased    = errors.New("another request holds the lease")
+	errLeased  = errors.New("another request holds the lease")
 	errLost    = errors.New("the lease is another's now")
 	errNested  = errors.New("redsession: Refresh within the function of a Refresh of the same key")
 )

@@ -162,6 +162,7 @@ func TestChangeShowsTheSession(t *testing.T) {
 	b, id := login(t, m, "alice")
 	b.Must("flash:hello")
 	token := b.Must("csrf").Header.Get("X-Csrf")
+	var kept context.Context
 	err := m.Change(t.Context(), id, func(s *redsession.Session) error {
 		switch {
 		case !s.LoggedIn(), s.PendingUserID() != "", s.CreatedAt().IsZero(), !s.AuthTime().Equal(e.Clock.Now().Truncate(time.Microsecond)):
@@ -176,8 +177,12 @@ func TestChangeShowsTheSession(t *testing.T) {
 			t.Errorf("got a context that is done: %v", s.Context().Err())
 		}
 		s.KeepID()
+		kept = s.Context()
 		return nil
 	})
+	if kept.Err() == nil {
+		t.Error("got a context that goes on after the change")
+	}
 	if err != nil {
 		t.Error(err)
 	}
@@ -203,8 +208,10 @@ func TestChangeKeepsNothingOfAJobThatFails(t *testing.T) {
 			redsession.Key[func()]("f").Set(s, func() {})
 			return nil
 		}, func(err error, p any) bool { return err != nil && p == nil }},
-		{"a value that is too large", func(s *redsession.Session) error { note.Set(s, strings.Repeat("x", 65<<10)); return nil },
-			func(err error, _ any) bool { return errors.Is(err, redsession.ErrTooLarge) }},
+		{
+			"a value that is too large", func(s *redsession.Session) error { note.Set(s, strings.Repeat("x", 65<<10)); return nil },
+			func(err error, _ any) bool { return errors.Is(err, redsession.ErrTooLarge) },
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -333,54 +340,5 @@ func TestChangeOfASessionThatEnds(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// A job that is no user's activity costs what it must.
-func TestChangeRoundTrips(t *testing.T) {
-	t.Parallel()
-	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
-		m, sent := e.Counted(t)
-		b, id := login(t, m, "alice")
-		b.Must("set:a:1")
-		nothing := func(s *redsession.Session) error { note.Get(s); return nil }
-		rows := []struct {
-			name string
-			do   func() error
-			want string
-		}{
-			{"a read", func() error { return m.ChangeOf(t.Context(), "alice", id, nothing) }, "GET PTTL in 1"},
-			{"a change", func() error { return m.ChangeOf(t.Context(), "alice", id, add) }, "GET PTTL EVALSHA in 2"},
-			{"what is taken back", func() error { return m.ChangeOf(t.Context(), "alice", id, func(s *redsession.Session) error { note.Set(s, "x"); note.Delete(s); return nil }) }, "GET PTTL EVALSHA in 2"},
-			{"all of a user's, read", func() error { return stage.ErrorOf(m.ChangeUser(t.Context(), "alice", nothing)) }, "ZRANGE GET PTTL in 2"},
-			{"all of a user's", func() error { return stage.ErrorOf(m.ChangeUser(t.Context(), "alice", add)) }, "ZRANGE GET PTTL EVALSHA in 3"},
-			{"of nobody", func() error { return stage.ErrorOf(m.ChangeUser(t.Context(), "", add)) }, " in 0"},
-		}
-		_ = m.ChangeOf(t.Context(), "alice", id, add) // the script is known then
-		for _, row := range rows {
-			sent.Take()
-			if err := row.do(); err != nil {
-				t.Errorf("%s: %v", row.name, err)
-			}
-			if got := sent.Take(); got != row.want {
-				t.Errorf("%s: got %s, want %s", row.name, got, row.want)
-			}
-		}
-	})
-}
-
-func TestChangeUnderAContextThatIsDone(t *testing.T) {
-	t.Parallel()
-	e := stage.NewMini(t)
-	m, sent := e.Counted(t)
-	_, id := login(t, m, "alice")
-	sent.Take()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := m.Change(ctx, id, add); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want context.Canceled", err)
-	}
-	if got := sent.Take(); got != " in 0" {
-		t.Errorf("got %s sent, want nothing", got)
 	}
 }

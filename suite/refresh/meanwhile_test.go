@@ -41,7 +41,9 @@ func TestRefreshMeanwhile(t *testing.T) {
 		{"what another request deletes stays away", do(func(s *redsession.Session) { key.Delete(s) }), 1, redsession.ErrNotRefreshed, ``},
 		{"what another request clears stays away", do((*redsession.Session).Clear), 1, redsession.ErrNotRefreshed, ``},
 		{"what another request takes stays away", func(st *site) stage.Answer {
-			return st.run(func(r *http.Request, _ http.ResponseWriter, s *redsession.Session) { _, _, _ = key.Take(r.Context(), s) })
+			return st.run(func(r *http.Request, _ http.ResponseWriter, s *redsession.Session) {
+				_, _, _ = key.Take(r.Context(), s)
+			})
 		}, 1, redsession.ErrNotRefreshed, ``},
 		{"a logout", do((*redsession.Session).Logout), 1, redsession.ErrGone, ``},
 		{"a login anew", do(func(s *redsession.Session) { s.Login("alice") }), 1, redsession.ErrGone, `oauth={0 r0}`},
