@@ -131,6 +131,9 @@ var (
 // Config.Passive names. The session of a visitor who has not logged in is extended like any
 // other; where nothing is stored there is nothing to extend.
 func (s *Session) Extend() {
+	if s.refusedOutside("Extend") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	if err := s.mayExtend(); err != nil {
@@ -231,7 +234,7 @@ func (s *Session) ExpiresAt() time.Time {
 	} else {
 		ttl = s.left(&s.head, now)
 	}
-	return now.Add(ttl).Truncate(time.Second)
+	return s.outside.earlier(now.Add(ttl)).Truncate(time.Second)
 }
 
 // limit gives rec a ceiling at to, Unix seconds, 0 for none.
@@ -269,9 +272,6 @@ func (s *Session) limitLogin(head *record.Record) {
 // which a last part that fails must not let end before, and the key of its device.
 func (c *commit) lasting(a *attempt, old *stored) {
 	rec, life := a.result.rec, c.m.entryLife(a.result.rec)
-	if r, ok := a.plan.Decide.(*store.Replace); ok && old.id == a.result.id {
-		r.Keep = !c.prolongs()
-	}
 	if rec.Deadline <= old.rec.Deadline {
 		return
 	}

@@ -55,6 +55,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
 	}
+	if s.refusedOutside("Login") {
+		return
+	}
 	o := collect(opts)
 	s.warnOfLate("login", "")
 	stamp, err := s.m.presentStamp(s.r.Context(), user)
@@ -80,6 +83,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 // checked. Of the options it takes Proved alone, and panics on others: the rest is what that
 // login said.
 func (s *Session) Promote(opts ...LoginOption) {
+	if s.refusedOutside("Promote") {
+		return
+	}
 	o := collect(opts)
 	if o.remember != 0 || o.pending || o.label != nil || len(o.tags) > 0 || o.actor != "" {
 		panic("redsession: Promote takes Proved alone: give the other options to the Login that is Pending")
@@ -144,6 +150,9 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 // ended yet. This process then serves it no more and ends it when Redis is back, and the
 // client gets a cookie in its place by which any server that gets it does so.
 func (s *Session) Logout() {
+	if s.refusedOutside("Logout") {
+		return
+	}
 	s.warnOfLate("logout", "")
 	s.lock()
 	defer s.mu.Unlock()
@@ -215,7 +224,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 		if same {
 			tomb = record.NewLoginTombstone(m.cfg.Now(), life, at.id)
 		}
-		p.over = sealed{old.id, tomb.Encode(m.ring, key), life}
+		p.over = sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: life}
 	}
 	return planLogin(p), nil
 }

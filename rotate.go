@@ -23,6 +23,9 @@ const (
 // not shown yet is not replaced by yet another. The id of a session that is bound to a
 // device turns when the device proves itself the next time.
 func (s *Session) Rotate() {
+	if s.refusedOutside("Rotate") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	switch {
@@ -201,7 +204,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	if err != nil {
 		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
 	}
-	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
+	over := sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: ttl}
 	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
 	c.lasting(&a, old)
 	if c.bind != "" {
@@ -236,6 +239,9 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 	if c.stamp != "" {
 		head.Stamp = c.stamp
 	}
+	if from != nil { // a login takes them along with the values
+		head.Leases = from.Leases
+	}
 	head.TurnDue = head.TurnDue || c.turn && head.Bound()
 	keepLimit(&head, from)
 	for _, e := range c.edits {
@@ -255,6 +261,7 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 		}
 		head.SetFields(fields)
 	}
+	head.Leases = withoutLeases(&head, c.ops)
 	return &head, nil
 }
 
@@ -274,7 +281,7 @@ func (c *commit) seal(rec *record.Record, id string) (sealed, error) {
 	if err != nil {
 		return sealed{}, fmt.Errorf("redsession: encoding session: %w", err)
 	}
-	return sealed{id, raw, ttl}, nil
+	return sealed{id, raw, ttl, !c.prolongs() && id == c.base.id}, nil
 }
 
 // goOnFrom goes on from what another request left instead of base. If that has ended it,
@@ -318,7 +325,7 @@ func (c *commit) rebase(ctx context.Context, current record.Value, try int) erro
 		case tomb == nil || !tomb.Kind.Leads():
 			return errEnded
 		}
-		next, err := c.m.follow(c.base, tomb)
+		next, err := c.s.follow(c.base, tomb)
 		if err != nil {
 			return errEnded
 		}

@@ -2,6 +2,7 @@ package redsessiontest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -165,4 +166,28 @@ func ExampleManager_WithCSRFToken() {
 	// Output:
 	// 403
 	// 200
+}
+
+// A webhook, which changes a session outside of its requests.
+func Example_webhook() {
+	m := redsessiontest.New(t)
+	r := m.Login(httptest.NewRequest("GET", "/", nil), "alice", func(s *redsession.Session) {
+		cart.Set(s, []string{"pear"})
+	})
+	list, _ := m.Sessions(r.Context(), "alice")
+
+	// What is tested:
+	paid := func(user, id string) error {
+		return m.ChangeOf(r.Context(), user, id, func(s *redsession.Session) error {
+			cart.Delete(s)
+			return nil
+		})
+	}
+	fmt.Println(paid("alice", list[0].ID))
+	fmt.Println(errors.Is(paid("bob", list[0].ID), redsession.ErrGone))
+	m.With(r, func(s *redsession.Session) { fmt.Println(cart.Get(s)) })
+	// Output:
+	// <nil>
+	// true
+	// [] false
 }

@@ -65,6 +65,7 @@ type Record struct {
 	Proved     string  // what the login proved, as loginfact.Proof says it
 	Actor      string  // who acts as User, "" for User
 	ActorStamp string  // like Stamp, of Actor
+	Leases     string  // on what is done once per session: see internal/lease
 	data       *values // nil if there are none
 }
 
