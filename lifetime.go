@@ -267,7 +267,7 @@ func (s *Session) limitLogin(head *record.Record) {
 func (c *commit) lasting(a *attempt, old *stored) {
 	rec, life := a.result.rec, c.m.entryLife(a.result.rec)
 	if r, ok := a.plan.Decide.(*store.Replace); ok && old.id == a.result.id {
-		r.Keep = !c.prolongs()
+		r.KeepTTL = !c.prolongs()
 	}
 	if rec.Deadline <= old.rec.Deadline {
 		return

@@ -55,12 +55,16 @@ func (i *Insert) take(any) {}
 type Replace struct {
 	ID, Rev, Raw string
 	TTL          time.Duration
-	Keep         bool // to the millisecond for as long as the key has left, if that is shorter than TTL
+	KeepTTL      bool // what lies there lives on for as long as it would have, and TTL at most
 }
 
 func (r *Replace) key(s keyspace.Space) string { return s.Session(r.ID) }
 func (r *Replace) args(to []any) []any {
-	return append(to, "replace", r.Rev, r.Raw, seconds(r.TTL), flag(r.Keep))
+	op := "replace"
+	if r.KeepTTL {
+		op = "rewrite"
+	}
+	return append(to, op, r.Rev, r.Raw, seconds(r.TTL))
 }
 func (r *Replace) take(any) {}
 

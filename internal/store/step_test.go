@@ -50,9 +50,9 @@ func stepsOnSessions() []stepRow {
 
 		{"a replacement stores over the revision that it names", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "done", "2r for 30s"},
 		{"a replacement may be a tombstone", r1, &store.Replace{ID: a, Rev: "11111111", Raw: raw("2", 'o'), TTL: life}, "done", "2o for 30s"},
-		{"a replacement that keeps the time leaves what there was", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: 90 * time.Second, Keep: true}, "done", "2r for 60s"},
-		{"a replacement that keeps the time shortens it", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, Keep: true}, "done", "2r for 30s"},
-		{"a replacement that keeps the time leaves another revision", raw("3", 'r'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, Keep: true}, "refused replace, found 3r", "3r for 60s"},
+		{"a replacement that keeps the time leaves what there was", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: 90 * time.Second, KeepTTL: true}, "done", "2r for 60s"},
+		{"a replacement that keeps the time shortens it", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "done", "2r for 30s"},
+		{"a replacement that keeps the time leaves another revision", raw("3", 'r'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found 3r", "3r for 60s"},
 		{"a replacement leaves another revision", raw("3", 'r'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "refused replace, found 3r", "3r for 60s"},
 		{"a replacement brings nothing back", nil, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "refused replace, found nothing", "nothing"},
 		{"a replacement of no revision brings nothing back", nil, &store.Replace{ID: a, Raw: r2, TTL: life}, "refused replace, found nothing", "nothing"},
