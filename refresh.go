@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 	"unicode/utf8"
 
@@ -115,7 +114,7 @@ type refresh struct {
 	fn        func(ctx context.Context, raw string) (string, error)
 
 	own    *Session // commits the lease and the value: what is pending in s stays there
-	known  string   // number of the lease that s knew of
+	known  string   // number of a lease that failed before
 	origin string
 	raw    string      // the value as it was seen last
 	mine   lease.Lease // the latest one taken
@@ -156,10 +155,11 @@ func (r *refresh) run(ctx context.Context) (string, error) {
 		return "", errNested
 	}
 	r.own = r.s.aside(from)
-	r.known = lease.Find(from.rec.Leases, r.tag).Number
+	r.known = r.s.knownFailure(r.tag)
 	defer func() {
 		if at := r.own.base; at != nil && at != from {
 			r.s.catchUp(ctx, from, at, r.name)
+			r.s.tellFailure(lease.Find(at.rec.Leases, r.tag))
 		}
 	}()
 	return r.settle(ctx)
@@ -264,9 +264,8 @@ func (r *refresh) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	was, detached := r.raw, context.WithoutCancel(ctx)
-	op := setOp(r.name, value)
-	err = r.commit(detached, detached, r.fence, func() { r.own.recordLocked(op, op) })
+	was := r.raw
+	err = r.keep(context.WithoutCancel(ctx), value)
 	switch {
 	case err == nil:
 		r.raw = value
@@ -274,6 +273,22 @@ func (r *refresh) work(ctx context.Context) error {
 		r.raw = was
 	case !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnavailable):
 		r.release(ctx, true)
+	}
+	return err
+}
+
+// maxKeep is how often keep tries: many writers may have used up RedisTimeout, and nobody can
+// make the value once more.
+const maxKeep = 4
+
+// keep writes value. To try again does no harm: what was written has taken the lease away.
+func (r *refresh) keep(ctx context.Context, value string) (err error) {
+	op := setOp(r.name, value)
+	for range maxKeep {
+		err = r.commit(ctx, ctx, r.fence, func() { r.own.recordLocked(op, op) })
+		if !errors.Is(err, ErrUnavailable) || refusal(err) != "" && !passes(err) {
+			return err
+		}
 	}
 	return err
 }
@@ -310,31 +325,4 @@ func (r *refresh) release(ctx context.Context, failed bool) {
 	l.Failed, l.Until = failed, r.s.m.cfg.Now()
 	detached := context.WithoutCancel(ctx)
 	_ = r.commit(detached, detached, r.fence, func() { r.put(l) })
-}
-
-// pause waits before the next look.
-func (r *refresh) pause(ctx context.Context, delay time.Duration) error {
-	timer := time.NewTimer(delay/2 + rand.N(delay/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("redsession: waiting for another request to refresh a value: %w", ctx.Err())
-	}
-}
-
-// look reads what has become of the session, by one GET.
-func (r *refresh) look(ctx context.Context) error {
-	own := r.own
-	at, e, err := own.reach(ctx, own.base, own.m.alone)
-	if err != nil {
-		return fmt.Errorf("redsession: refreshing: %w", err)
-	}
-	rec, _, err := e.Open(own.m.ring, own.m.keys.Session(at.id))
-	if err != nil || rec == nil || rec.TTL(own.m.cfg.Now()) <= 0 || own.m.cache.Blocked(at.id) || !rec.SameLogin(own.base.rec) {
-		return fmt.Errorf("redsession: refreshing: %w", ErrGone)
-	}
-	own.use(&stored{sid: at.sid, id: at.id, rec: rec, legacy: at.legacy})
-	return nil
 }

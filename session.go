@@ -52,9 +52,10 @@ type Session struct {
 	pending  changes
 	next     keyspace.SID // of the record that the next commit creates; zero until drawn
 	keepID   bool
-	looked   bool // the handler looked at the session
-	sent     bool // the headers have left
-	degraded bool // base comes from this process's memory
+	looked   bool   // the handler looked at the session
+	sent     bool   // the headers have left
+	told     string // leases as the request found them, and failures that it was told of since
+	degraded bool   // base comes from this process's memory
 	cookie   cookieAction
 	vary     [1]string       // the field of the response, allocated with the session
 	cache    [1]string       // likewise
@@ -141,6 +142,9 @@ func (s *Session) lock() {
 
 // use makes st what the session goes on from.
 func (s *Session) use(st *stored) {
+	if s.base == nil {
+		s.told = st.rec.Leases
+	}
 	s.base, s.head = st, *st.rec
 	s.head.SetFields(nil)
 	s.fields, s.parsed = nil, false
@@ -301,13 +305,6 @@ func (s *Session) fail(err error) {
 	if s.pending.err == nil {
 		s.pending.err = err
 	}
-}
-
-func (s *Session) nextSID() keyspace.SID {
-	if s.next == (keyspace.SID{}) {
-		s.next = keyspace.NewSID()
-	}
-	return s.next
 }
 
 // note keeps e to be told by tell.
