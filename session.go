@@ -14,7 +14,7 @@ import (
 	"github.com/redsession/redsession/internal/sessioncookie"
 )
 
-// Session is the session of one request. Changes are recorded and reach Redis
+// Session is the session of one request, or of one Manager.Change. Changes are recorded and reach Redis
 // together, before the first byte of the response leaves. All methods are safe
 // for concurrent use by the goroutines of that request.
 type Session struct {
