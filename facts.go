@@ -11,6 +11,15 @@ import (
 	"github.com/redsession/redsession/internal/record"
 )
 
+// LoginOption changes what Login does.
+type LoginOption func(*loginOptions)
+
+type loginOptions struct {
+	remember time.Duration
+	pending  bool
+	facts
+}
+
 // facts is what a login says of itself beside its user.
 type facts struct {
 	label *string // nil for none

@@ -21,15 +21,6 @@ var (
 	errCookieStays = fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
 )
 
-// LoginOption changes what Login does.
-type LoginOption func(*loginOptions)
-
-type loginOptions struct {
-	remember time.Duration
-	pending  bool
-	facts
-}
-
 // RememberFor keeps this login for d ("remember me"): the cookie survives the
 // browser, and both the idle and the absolute lifetime are d. It panics if d is
 // under a second. NIST SP 800-63B advises against it for more than AAL1.
