@@ -32,10 +32,10 @@ func everywhere(t *testing.T, test func(t *testing.T, e *stage.Env, maker stage.
 	})
 }
 
-// entries returns what lies in all indexes of tags.
-func entries(t *testing.T, e *stage.Env) (ids []string) {
+// entries returns what lies in all indexes of users, or of tags.
+func entries(t *testing.T, e *stage.Env, of string) (ids []string) {
 	t.Helper()
-	for _, key := range e.Client.Keys(t.Context(), "session:tag:*").Val() {
+	for _, key := range e.Client.Keys(t.Context(), "session:"+of+":*").Val() {
 		ids = append(ids, e.Client.ZRange(t.Context(), key, 0, -1).Val()...)
 	}
 	return slices.DeleteFunc(ids, func(id string) bool { return id == "*" })
@@ -60,8 +60,8 @@ func TestTaggedSessionsAreFoundAndEndedOverRotations(t *testing.T) {
 				b.Must()
 				b.Must()
 			}
+			stage.Until(t, "the entries of the rotated ids alone", func() bool { return len(entries(t, e, "tag")) == 7 })
 		}
-		stage.Until(t, "the entries of the rotated ids alone", func() bool { return len(entries(t, e)) == 7 })
 		count.Take()
 		infos, err := m.Tagged(t.Context(), sid)
 		if got := count.Trips(); len(infos) != 3 || err != nil || got != 2 {
@@ -84,7 +84,7 @@ func TestTaggedSessionsAreFoundAndEndedOverRotations(t *testing.T) {
 		if got := rest.Must().Text; got != "alice" {
 			t.Errorf("got %q of a session with another tag, want alice", got)
 		}
-		if left := entries(t, e); len(left) != 1 {
+		if left := entries(t, e, "tag"); len(left) != 1 {
 			t.Errorf("got the entries %v, want that of the other tag alone", left)
 		}
 		if n, err := m.RevokeTagged(t.Context(), sid); n != 0 || err != nil {
@@ -146,7 +146,13 @@ func TestTaggedSessionsLeaveNoEntries(t *testing.T) {
 				}
 				return nil
 			},
-			"a rotation and a logout": func(b *stage.Scripted) error { b.Must("rotate"); b.Must("logout"); return nil },
+			"a rotation and a logout": func(b *stage.Scripted) error {
+				before := b.Must("rotate").Header.Get("X-Id")
+				b.Must()
+				stage.Until(t, "the entries of the new id alone", func() bool { return !slices.Contains(entries(t, e, "tag"), before) })
+				b.Must("logout")
+				return nil
+			},
 			"its end by time, once somebody lists": func(*stage.Scripted) error {
 				e.Advance(t, 8*24*time.Hour)
 				_, err := m.Tagged(t.Context(), "a")
@@ -167,14 +173,14 @@ func TestTaggedSessionsLeaveNoEntries(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				stage.Until(t, "the entries to go", func() bool { return !slices.Contains(entries(t, e), id) })
+				stage.Until(t, "the entries to go", func() bool { return !slices.Contains(entries(t, e, "tag"), id) })
 				if _, err := m.RevokeUser(t.Context(), "bob"); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := m.RevokeUser(t.Context(), "alice"); err != nil {
 					t.Fatal(err)
 				}
-				stage.Until(t, "all entries to go", func() bool { return len(entries(t, e)) == 0 })
+				stage.Until(t, "all entries to go", func() bool { return len(entries(t, e, "tag")) == 0 })
 			})
 		}
 	})
