@@ -216,6 +216,9 @@ func (c *commit) refused(ctx context.Context, a *attempt, res store.Result, try 
 		if c.m.store.Apart() {
 			c.inserted = record.Rev(a.raw)
 		}
+		if c.keyless = true; a.result.id == a.on {
+			return nil
+		}
 		if c.bind = ""; c.head.Bound() {
 			c.head.Binding, c.head.Thumbprint = dbsc.NewBindingID(), ""
 		}

@@ -104,7 +104,7 @@ func (k *core) patient(ctx context.Context) context.Context {
 		return ctx
 	}
 	if s, ok := ctx.Value(k).(*Session); ok {
-		return store.Patient(ctx, &s.budget)
+		return store.Patient(ctx, s.waits())
 	}
 	return store.Patient(ctx, breaker.NewBudget(k.wait()))
 }

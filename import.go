@@ -230,7 +230,7 @@ func (m *Manager) prepare(lr *LegacyRecord) (*imported, ImportOutcome) {
 	if ends.IsZero() {
 		ends = now.Add(m.cfg.IdleTimeout)
 	}
-	ttl := min(ends.Sub(now), mostTime)
+	ttl := m.cfg.Assurance.left(lr, now, min(ends.Sub(now), mostTime))
 	if ttl < time.Second {
 		return nil, ImportOutcome{ID: legacyID(lr.ID), Status: ImportExpired}
 	}

@@ -47,7 +47,11 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
 	}
+	if s.refusedOutside("Login") {
+		return
+	}
 	o := collect(opts)
+	s.warnOfLate("login", "")
 	stamp, err := s.m.presentStamp(s.r.Context(), user)
 	s.lock()
 	defer s.mu.Unlock()
@@ -71,6 +75,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 // checked. Of the options it takes Proved alone, and panics on others: the rest is what that
 // login said.
 func (s *Session) Promote(opts ...LoginOption) {
+	if s.refusedOutside("Promote") {
+		return
+	}
 	o := collect(opts)
 	if o.remember != 0 || o.pending || o.label != nil || len(o.tags) > 0 || o.actor != "" {
 		panic("redsession: Promote takes Proved alone: give the other options to the Login that is Pending")
@@ -119,6 +126,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 	case remember > 0:
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
+	s.limitLogin(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
@@ -134,6 +142,10 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 // ended yet. This process then serves it no more and ends it when Redis is back, and the
 // client gets a cookie in its place by which any server that gets it does so.
 func (s *Session) Logout() {
+	if s.refusedOutside("Logout") {
+		return
+	}
+	s.warnOfLate("logout", "")
 	s.lock()
 	defer s.mu.Unlock()
 	flashes, there := record.Find(s.view(), flashKey)
@@ -204,7 +216,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 		if same {
 			tomb = record.NewLoginTombstone(m.cfg.Now(), life, at.id)
 		}
-		p.over = sealed{old.id, tomb.Encode(m.ring, key), life}
+		p.over = sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: life}
 	}
 	return planLogin(p), nil
 }

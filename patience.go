@@ -20,7 +20,7 @@ func (c *commit) perform(ctx, waits context.Context) error {
 		if waits == nil {
 			waits = context.WithoutCancel(ctx)
 		}
-		again, inVain := c.m.await(waits, err, c.id(), &c.s.budget)
+		again, inVain := c.m.await(waits, err, c.id(), c.s.waits())
 		if inVain != nil {
 			return err
 		}

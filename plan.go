@@ -11,6 +11,7 @@ import (
 type sealed struct {
 	id, raw string
 	ttl     time.Duration
+	keepTTL bool // it is no activity of the session's user
 }
 
 // attempt is one plan of a commit, and what tells afterwards whether it was performed.
@@ -34,7 +35,7 @@ func compareAndSet(r *store.Replace) attempt {
 // planWrite replaces a record by one with changes. A session that is seen under a rotated
 // id enters its indexes again before that is noted, in case its rotation could not.
 func planWrite(old *stored, rec *record.Record, as sealed, life time.Duration) attempt {
-	a := compareAndSet(&store.Replace{ID: as.id, Rev: old.rec.Rev, Raw: as.raw, TTL: as.ttl})
+	a := compareAndSet(&store.Replace{ID: as.id, Rev: old.rec.Rev, Raw: as.raw, TTL: as.ttl, KeepTTL: as.keepTTL})
 	if rec.LoggedIn() && rec.Seen != 0 && old.rec.Seen == 0 {
 		for _, in := range indexes(rec) {
 			a.plan.Prepare = append(a.plan.Prepare, &store.Move{Index: in, ID: as.id, Score: rec.Auth, Life: life})

@@ -99,7 +99,7 @@ func TestPlanOfALogin(t *testing.T) {
 			t.Parallel()
 			tomb := tombstoneRaw("2222tomb", 'l')
 			p := loginPlan{
-				at: at("n", row.new), as: sealed{letterID("n"), "new", time.Hour}, over: sealed{letterID("o"), tomb, time.Minute},
+				at: at("n", row.new), as: sealed{letterID("n"), "new", time.Hour, false}, over: sealed{letterID("o"), tomb, time.Minute, false},
 				life: 2 * time.Hour, limit: 3, checked: 40, latest: 90,
 			}
 			row.change(&p)
@@ -189,7 +189,7 @@ func TestPlanOfAWrite(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			old, raw := at("o", row.old), tombstoneRaw("2222next", 'r')
-			a := planWrite(old, &row.new, sealed{old.id, raw, time.Hour}, 2*time.Hour)
+			a := planWrite(old, &row.new, sealed{old.id, raw, time.Hour, false}, 2*time.Hour)
 			if got, want := showPlan(a.plan), row.first+"decide replace 11111111 at o by r for 1h0m0s"; got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -204,7 +204,7 @@ func TestPlanOfAWrite(t *testing.T) {
 func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 	t.Parallel()
 	ended := tagged("ada", "A")
-	as, over := sealed{letterID("n"), "new", time.Hour}, sealed{letterID("o"), tombstoneRaw("2222tomb", 'o'), time.Minute}
+	as, over := sealed{letterID("n"), "new", time.Hour, false}, sealed{letterID("o"), tombstoneRaw("2222tomb", 'o'), time.Minute, false}
 	rotation := func(rec record.Record) attempt {
 		return planRotation(at("n", rec), as, "", at("o", rec), over, 2*time.Hour, 99)
 	}

@@ -181,6 +181,23 @@ func (m *Manager) With(r *http.Request, do func(*redsession.Session)) *http.Requ
 	return m.carry(r, w.Result())
 }
 
+// WithCSRFToken returns a copy of r that Manager.CSRF passes on, as if a script of a page of
+// r's session had sent it: with the token of a session that somebody has logged in to. Call it
+// after Login or With, whose sessions have other tokens.
+func (m *Manager) WithCSRFToken(r *http.Request) *http.Request {
+	m.t.Helper()
+	var token string
+	next := m.With(r, func(s *redsession.Session) {
+		if s.LoggedIn() || s.PendingUserID() != "" {
+			token = s.CSRFToken()
+		}
+	})
+	if token != "" {
+		next.Header.Set(redsession.CSRFHeader, token)
+	}
+	return next
+}
+
 // After runs look on the session that the browser has after res answered r: the
 // values that are in Redis now, whoever put them there. If res ended the session,
 // look gets an empty one.

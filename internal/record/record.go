@@ -52,6 +52,7 @@ type Record struct {
 	User       string
 	Pending    bool  // password accepted, second factor missing
 	Remember   int64 // seconds asked for with RememberFor
+	Ceiling    int64 // what Deadline is never moved past, asked for with LimitTo
 	Stamp      string
 	RemoteAddr string
 	UserAgent  string
@@ -64,6 +65,7 @@ type Record struct {
 	Proved     string  // what the login proved, as loginfact.Proof says it
 	Actor      string  // who acts as User, "" for User
 	ActorStamp string  // like Stamp, of Actor
+	Leases     string  // on what is done once per session: see internal/lease
 	data       *values // nil if there are none
 }
 

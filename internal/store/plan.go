@@ -55,11 +55,18 @@ func (i *Insert) take(any) {}
 type Replace struct {
 	ID, Rev, Raw string
 	TTL          time.Duration
+	KeepTTL      bool // what lies there lives on for as long as it would have, and TTL at most
 }
 
 func (r *Replace) key(s keyspace.Space) string { return s.Session(r.ID) }
-func (r *Replace) args(to []any) []any         { return append(to, "replace", r.Rev, r.Raw, seconds(r.TTL)) }
-func (r *Replace) take(any)                    {}
+func (r *Replace) args(to []any) []any {
+	op := "replace"
+	if r.KeepTTL {
+		op = "rewrite"
+	}
+	return append(to, op, r.Rev, r.Raw, seconds(r.TTL))
+}
+func (r *Replace) take(any) {}
 
 // Burial is a tombstone and how long it stays; the zero value leaves nothing.
 type Burial struct {

@@ -56,6 +56,13 @@ func stepsOnSessions() []stepRow {
 		{"a replacement leaves a tombstone", raw("3", 'e'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "refused replace, found 3e", "3e for 60s"},
 		{"a replacement leaves a list", list{}, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "refused replace, found no string", "a list for ever"},
 
+		{"a rewrite leaves the TTL as it is", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: 2 * time.Hour, KeepTTL: true}, "done", "2r for 60s"},
+		{"a rewrite shortens the TTL to its own", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "done", "2r for 30s"},
+		{"a rewrite leaves another revision", raw("3", 'r'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found 3r", "3r for 60s"},
+		{"a rewrite brings nothing back", nil, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found nothing", "nothing"},
+		{"a rewrite leaves a tombstone", raw("3", 'e'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found 3e", "3e for 60s"},
+		{"a rewrite leaves a list", list{}, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found no string", "a list for ever"},
+
 		{"an ending puts a tombstone in the place of a record", r1, end(nil), "done, found 1r", "8e for 30s"},
 		{"an ending without a tombstone leaves nothing", r1, end(without), "done, found 1r", "nothing"},
 		{"an ending puts a grave in the place of an imported record, for as long as that would have lived", raw("1", 'i'), end(without), "done, found 1i", "9e for 60s"},
