@@ -127,6 +127,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
 	s.limitLogin(&head)
+	s.limitActor(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
