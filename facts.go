@@ -48,6 +48,21 @@ func (f *facts) refuse(err error) {
 	}
 }
 
+// RememberFor keeps this login for d ("remember me"): the cookie survives the
+// browser, and both the idle and the absolute lifetime are d. It panics if d is
+// under a second. NIST SP 800-63B advises against it for more than AAL1.
+func RememberFor(d time.Duration) LoginOption {
+	if d < time.Second {
+		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
+	}
+	return func(o *loginOptions) { o.remember = d }
+}
+
+// Pending says that the password was right and a second factor is missing:
+// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
+// to call Promote. Until then the session is in no list of the user's.
+func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
+
 // Label names the session for lists of devices: Info and Session.Label show it. At most 128
 // bytes of UTF-8 without control characters, line separators and marks that turn the
 // direction of text; anything else fails the commit, and nobody is logged in. Timed
