@@ -50,7 +50,8 @@ func (f *facts) refuse(err error) {
 
 // RememberFor keeps this login for d ("remember me"): the cookie survives the
 // browser, and both the idle and the absolute lifetime are d. It panics if d is
-// under a second. NIST SP 800-63B advises against it for more than AAL1.
+// under a second. NIST SP 800-63B advises against it for more than AAL1; with
+// Config.Assurance the commit of a login that is longer than the level allows is an error.
 func RememberFor(d time.Duration) LoginOption {
 	if d < time.Second {
 		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
