@@ -315,6 +315,11 @@ func (c *commit) run(ctx context.Context) error {
 func (c *commit) write(ctx context.Context) error {
 	ends := c.base.rec.Deadline
 	done, err := c.carryOut(ctx, func() (attempt, error) {
+		if c.guard != nil {
+			if err := c.guard(c.base); err != nil {
+				return attempt{}, err
+			}
+		}
 		rec, err := c.onTop(*c.base.rec, c.base.rec)
 		if err != nil {
 			return attempt{}, err
@@ -341,5 +346,9 @@ func (c *commit) write(ctx context.Context) error {
 // accept makes what a made the outcome.
 func (c *commit) accept(a *attempt) {
 	c.out.result = a.result
+	if c.s.outside != nil {
+		c.m.cache.Rewrite(a.result.id, a.raw, a.result.rec)
+		return
+	}
 	c.s.confirm(a.result.id, a.raw, a.result.rec, c.prolongs())
 }

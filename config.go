@@ -146,8 +146,9 @@ type Config struct {
 	// Unauthorized answers what RequireLogin and RequireRecentLogin refuse: 401
 	// unless set.
 	Unauthorized http.Handler
-	// Forbidden answers whoever has logged in and may not do this: by a device that has not
-	// proved itself. 403 unless set.
+	// Forbidden answers requests that may not do what they ask for, whoever is logged in: what
+	// CSRF refuses, and those of a device that has not proved itself. 403 unless set. It gets
+	// the request as it came; the reason is in an event.
 	Forbidden http.Handler
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
@@ -321,19 +322,23 @@ func (c Config) checkLimits() error {
 // (the idle timeout) and REDSESSION_ABSOLUTE (seconds or a Go duration),
 // REDSESSION_SECRETS (comma-separated base64 or hex, newest first),
 // REDSESSION_COOKIE (its name) and REDSESSION_INSECURE (true for plain HTTP in
-// development). A variable that is unset or empty leaves its field zero. Errors
-// name the variable, and never the secret.
+// development). A variable that is unset or empty leaves its field zero.
+//
+// REDSESSION_URL_FILE and REDSESSION_SECRETS_FILE name files to read instead, as platforms mount
+// secrets; in that of the secrets, lines do as commas. They are read once, at most 64 KiB, and
+// white space around their text is ignored. Together with the variable itself, and if the file is
+// unreadable or empty, they are errors. Errors name the variable, and the file, and never the secret.
 func ConfigFromEnv() (Config, error) {
 	c := Config{
-		URL:    environ.Text("REDSESSION_URL"),
 		Prefix: environ.Text("REDSESSION_PREFIX"),
 		Cookie: Cookie{Name: environ.Text("REDSESSION_COOKIE")},
 	}
-	var errs [4]error
+	var errs [5]error
 	c.IdleTimeout, errs[0] = environ.Duration("REDSESSION_EXPIRATION")
 	c.AbsoluteTimeout, errs[1] = environ.Duration("REDSESSION_ABSOLUTE")
 	c.Secrets, errs[2] = environ.Secrets("REDSESSION_SECRETS")
 	c.Cookie.InsecurePlainHTTP, errs[3] = environ.Bool("REDSESSION_INSECURE")
+	c.URL, errs[4] = environ.Line("REDSESSION_URL")
 	for i, err := range errs {
 		if err != nil {
 			errs[i] = fmt.Errorf("redsession: %w", err)

@@ -16,16 +16,7 @@ import (
 // exampleManager is what New returns in a real program, on a Redis inside this
 // one.
 func exampleManager(change ...func(*redsession.Config)) *redsession.Manager {
-	redis, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	c := redsession.Config{
-		URL:     "redis://" + redis.Addr(),
-		Secrets: [][]byte{[]byte("32 bytes from openssl rand, no text")},
-		Cookie:  redsession.Cookie{InsecurePlainHTTP: true}, // these examples speak plain HTTP
-		Logger:  slog.New(slog.DiscardHandler),
-	}
+	c := exampleConfig()
 	for _, f := range change {
 		f(&c)
 	}
@@ -34,6 +25,19 @@ func exampleManager(change ...func(*redsession.Config)) *redsession.Manager {
 		log.Fatal(err)
 	}
 	return m
+}
+
+func exampleConfig() redsession.Config {
+	redis, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return redsession.Config{
+		URL:     "redis://" + redis.Addr(),
+		Secrets: [][]byte{[]byte("32 bytes from openssl rand, no text")},
+		Cookie:  redsession.Cookie{InsecurePlainHTTP: true}, // these examples speak plain HTTP
+		Logger:  slog.New(slog.DiscardHandler),
+	}
 }
 
 // visitor is a browser: it keeps its cookies.

@@ -147,7 +147,7 @@ func (m *Manager) enter(ctx context.Context, listed []*imported) error {
 	enters, steps := make([]store.Enter, len(listed)), make([]store.Step, len(listed))
 	for i, im := range listed {
 		enters[i] = store.Enter{
-			User: im.rec.User, ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth, Latest: m.latestMark(),
+			Index: store.OfUser(im.rec.User), ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth, Latest: m.latestMark(),
 			Life: time.Duration(max(im.rec.Deadline-im.rec.Written, 1)) * time.Second,
 		}
 		steps[i] = &enters[i]

@@ -105,6 +105,7 @@ var (
 	errExtendLocked  = fmt.Errorf("redsession: Extend: %w", ErrLocked)
 	errExtendEnded   = fmt.Errorf("redsession: Extend: %w", ErrGone)
 	errExtendHalf    = errors.New("redsession: Extend of a login whose second factor is missing: it has 10 minutes, and Promote gives it a time of its own")
+	errExtendActing  = errors.New("redsession: Extend of a session in which somebody acts as its user: it ends when its time is over")
 	errExtendPassive = errors.New("redsession: Extend in a request that Config.Passive names: its user may be absent, so it must prolong nothing")
 )
 
@@ -125,10 +126,14 @@ var (
 // the old end.
 //
 // The commit is an error, and changes nothing, for a locked session (ErrLocked), one that has
-// just ended (ErrGone), one that waits for its second factor, and in a request that
+// just ended (ErrGone), one that waits for its second factor, one in which somebody acts as the
+// user (By), and in a request that
 // Config.Passive names. The session of a visitor who has not logged in is extended like any
 // other; where nothing is stored there is nothing to extend.
 func (s *Session) Extend() {
+	if s.refusedOutside("Extend") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	if err := s.mayExtend(); err != nil {
@@ -159,7 +164,6 @@ func (s *Session) Extend() {
 // mayExtend tells why the session must not be extended.
 func (s *Session) mayExtend() error {
 	switch {
-	// A session in which somebody acts as its user (the record's member y) is refused here.
 	case s.passive:
 		return errExtendPassive
 	case s.isLocked && s.base == nil && !s.pending.login:
@@ -168,6 +172,8 @@ func (s *Session) mayExtend() error {
 		return errExtendEnded
 	case s.head.Pending:
 		return errExtendHalf
+	case s.head.Actor != "":
+		return errExtendActing
 	}
 	return nil
 }
@@ -228,7 +234,7 @@ func (s *Session) ExpiresAt() time.Time {
 	} else {
 		ttl = s.left(&s.head, now)
 	}
-	return now.Add(ttl).Truncate(time.Second)
+	return s.outside.earlier(now.Add(ttl)).Truncate(time.Second)
 }
 
 // limit gives rec a ceiling at to, Unix seconds, 0 for none.
@@ -262,18 +268,17 @@ func (s *Session) limitLogin(head *record.Record) {
 }
 
 // lasting adds to the plan of a write or a rotation of old what an Extend and a passive request
-// ask for. Before a session ends later, what leads to it is made to live longer: the index of
-// its user, which a last part that fails must not let end before, and the key of its device.
+// ask for. Before a session ends later, what leads to it is made to live longer: its indexes,
+// which a last part that fails must not let end before, and the key of its device.
 func (c *commit) lasting(a *attempt, old *stored) {
 	rec, life := a.result.rec, c.m.entryLife(a.result.rec)
-	if r, ok := a.plan.Decide.(*store.Replace); ok && old.id == a.result.id {
-		r.KeepTTL = !c.prolongs()
-	}
 	if rec.Deadline <= old.rec.Deadline {
 		return
 	}
 	if rec.LoggedIn() && old.legacy == "" {
-		a.plan.Prepare = append(a.plan.Prepare, &store.Move{User: rec.User, ID: old.id, Score: rec.Auth, Life: life})
+		for _, in := range indexes(rec) {
+			a.plan.Prepare = append(a.plan.Prepare, &store.Move{Index: in, ID: old.id, Score: rec.Auth, Life: life})
+		}
 	}
 	if old.rec.Bound() && !c.keyless {
 		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: rec.Device(), TTL: life})

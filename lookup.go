@@ -101,7 +101,7 @@ func choose(alive []candidate) (winner *candidate, others []*stored, twoUsers bo
 			guest = c
 		case winner == nil:
 			winner = c
-		case c.at.rec.User != winner.at.rec.User:
+		case c.at.rec.User != winner.at.rec.User || c.at.rec.Actor != winner.at.rec.Actor:
 			twoUsers = true
 		case c.better(winner):
 			winner = c

@@ -71,9 +71,9 @@ func (s *Session) left(rec *record.Record, now time.Time) time.Duration {
 }
 
 // prolongs tells whether what the commit stores lives as long as after any hit: that of a
-// passive request leaves a session what that has left.
+// passive request, and of a job, leaves a session what that has left.
 func (c *commit) prolongs() bool {
-	return !c.s.passive || c.fresh || c.base == nil
+	return c.s.outside == nil && (!c.s.passive || c.fresh || c.base == nil)
 }
 
 // life is how long the record rec is to lie at id. It notes in rec the last activity where the

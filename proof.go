@@ -193,10 +193,10 @@ func (b *deviceBinding) bounce(w http.ResponseWriter, query string) {
 // refusesUnbound answers a request that needs a bound session and has none. Right after the
 // login the browser may still be about to bind it.
 func (m *Manager) refusesUnbound(w http.ResponseWriter, r *http.Request, s *Session) bool {
-	b := m.binding
-	if b == nil || b.Require == nil || s.DeviceBound() || !b.Require(r) {
+	if !s.lacksDevice(r) {
 		return false
 	}
+	b := m.binding
 	navigation := r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	if navigation && m.cfg.Now().Sub(s.AuthTime()) < bounceWithin {
 		b.bounce(w, "?later")
@@ -204,6 +204,12 @@ func (m *Manager) refusesUnbound(w http.ResponseWriter, r *http.Request, s *Sess
 	}
 	m.cfg.Forbidden.ServeHTTP(w, r)
 	return true
+}
+
+// lacksDevice tells whether r needs a bound session and s is none.
+func (s *Session) lacksDevice(r *http.Request) bool {
+	b := s.m.binding
+	return b != nil && b.Require != nil && !s.DeviceBound() && b.Require(r)
 }
 
 // RequireProof passes on requests of a user who has logged in and whose device has proved

@@ -23,6 +23,9 @@ const (
 // not shown yet is not replaced by yet another. The id of a session that is bound to a
 // device turns when the device proves itself the next time.
 func (s *Session) Rotate() {
+	if s.refusedOutside("Rotate") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	switch {
@@ -125,7 +128,7 @@ func (c *commit) newRecord(from *record.Record) (*stored, sealed, error) {
 func (c *commit) replaced(kind EventKind) {
 	c.out.cookie = cookieSet
 	c.m.count.commits.Add(1)
-	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User})
+	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User, ActorID: c.out.result.rec.Actor})
 }
 
 // entryLife is how long the index of a user must be kept for the entry of rec. The
@@ -201,7 +204,7 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	if err != nil {
 		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
 	}
-	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
+	over := sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: ttl}
 	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
 	c.lasting(&a, old)
 	if c.bind != "" {
@@ -216,6 +219,7 @@ func (c *commit) successor(old *stored, now time.Time) record.Record {
 	head.Issued, head.Seen = now.Unix(), 0
 	head.Origin = cmp.Or(old.rec.Origin, old.id)
 	head.TurnDue = false
+	head.Tags = c.m.renewTags(head.Tags)
 	if c.bind != "" {
 		head.Thumbprint = c.bind
 	}
@@ -234,6 +238,9 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 	}
 	if c.stamp != "" {
 		head.Stamp = c.stamp
+	}
+	if from != nil { // a login takes them along with the values
+		head.Leases = from.Leases
 	}
 	head.TurnDue = head.TurnDue || c.turn && head.Bound()
 	keepLimit(&head, from)
@@ -254,6 +261,7 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 		}
 		head.SetFields(fields)
 	}
+	head.Leases = withoutLeases(&head, c.ops)
 	return &head, nil
 }
 
@@ -273,7 +281,7 @@ func (c *commit) seal(rec *record.Record, id string) (sealed, error) {
 	if err != nil {
 		return sealed{}, fmt.Errorf("redsession: encoding session: %w", err)
 	}
-	return sealed{id, raw, ttl}, nil
+	return sealed{id, raw, ttl, !c.prolongs() && id == c.base.id}, nil
 }
 
 // goOnFrom goes on from what another request left instead of base. If that has ended it,
@@ -317,7 +325,7 @@ func (c *commit) rebase(ctx context.Context, current record.Value, try int) erro
 		case tomb == nil || !tomb.Kind.Leads():
 			return errEnded
 		}
-		next, err := c.m.follow(c.base, tomb)
+		next, err := c.s.follow(c.base, tomb)
 		if err != nil {
 			return errEnded
 		}

@@ -52,6 +52,9 @@ func (s *Session) load(ctx context.Context) error {
 		return nil
 	}
 	m.count.misses.Add(1)
+	if s.came.Invalid > 0 || found.missing {
+		s.lookForNeighbours(now)
+	}
 	if s.came.Invalid > 0 {
 		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
 	}
@@ -338,6 +341,9 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, sever
 func (s *Session) checkStamp(rec *record.Record) (stamp string, ok bool, err error) {
 	if rec.User == "" || s.m.cfg.UserStamp == nil {
 		return "", true, nil
+	}
+	if ok, err := s.actorStands(rec); !ok || err != nil {
+		return "", false, err
 	}
 	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
 	if err != nil {

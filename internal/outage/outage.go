@@ -95,6 +95,16 @@ func (c *Cache) Until(id string, end time.Time) {
 	}
 }
 
+// Rewrite takes raw, which says rec, in the place of what was remembered of id, if something
+// was: nobody has used the session, so how long that may be read stays as it was.
+func (c *Cache) Rewrite(id, raw string, rec *record.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.sessions.get(id); ok {
+		c.sessions.put(id, &session{raw: raw, rec: rec, confirmed: s.confirmed, until: s.until})
+	}
+}
+
 // Same returns what raw says if Redis had the same bytes at id when this process last
 // looked: then the seal need not be checked nor the members be decoded again. It
 // returns nil otherwise. It counts as Confirm.

@@ -299,3 +299,24 @@ func TestOutageRemembersNoneWhereThereIsNoRoom(t *testing.T) {
 		}
 	}
 }
+
+// What was written without its user is remembered in the place of what was there, and no longer than that.
+func TestRewriteIsNoConfirmation(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	rec := &record.Record{Idle: 3600, Deadline: s.clock().Unix() + 86400}
+	s.Rewrite("unknown", "new", rec)
+	if _, _, _, ok := s.Recall("unknown"); ok {
+		t.Error("got a session remembered that was not before")
+	}
+	s.Confirm("a", "old", rec)
+	s.pass(maxStale - time.Second)
+	s.Rewrite("a", "new", rec)
+	if raw, _, _, ok := s.Recall("a"); raw != "new" || !ok {
+		t.Errorf("got %q, %t, want what was written", raw, ok)
+	}
+	s.pass(2 * time.Second)
+	if raw, _, _, ok := s.Recall("a"); ok {
+		t.Errorf("got %q after MaxStale, want nothing", raw)
+	}
+}

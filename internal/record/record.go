@@ -60,6 +60,12 @@ type Record struct {
 	Binding    string  // id of the binding to a device that the login offered, "" for none
 	Thumbprint string  // of the device's key, once the binding has begun
 	TurnDue    bool    // Rotate was called on a bound session, whose id turns when the device proves itself
+	Label      string  // a name for lists
+	Tags       Tags    // lookup keys
+	Proved     string  // what the login proved, as loginfact.Proof says it
+	Actor      string  // who acts as User, "" for User
+	ActorStamp string  // like Stamp, of Actor
+	Leases     string  // on what is done once per session: see internal/lease
 	data       *values // nil if there are none
 }
 

@@ -170,8 +170,8 @@ type Result struct {
 	// before its part was done, its part and what comes after were not, but for other
 	// steps of the same part where the parts are round trips apart.
 	Refused Step
-	// Found is what lies under the key of Refused. Under a user's index it is nothing:
-	// the user was revoked.
+	// Found is what lies under the key of Refused. Under an index it is nothing: all in
+	// that was revoked.
 	Found record.Value
 	// Prepared tells that Prepare was done, also if an error came back or a step was refused.
 	Prepared bool

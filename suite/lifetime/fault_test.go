@@ -101,7 +101,7 @@ func TestLimitToDuringALoginIsKept(t *testing.T) {
 		do     func(*redsession.Session)
 	}{
 		"a login as the same user": {"/login?user=alice", func(s *redsession.Session) { s.Login("alice") }},
-		"the second factor":        {"/half?user=alice", (*redsession.Session).Promote},
+		"the second factor":        {"/half?user=alice", func(s *redsession.Session) { s.Promote() }},
 		"a rotation":               {"/login?user=alice", (*redsession.Session).Rotate},
 		"an extension":             {"/login?user=alice", (*redsession.Session).Extend},
 	} {
