@@ -54,8 +54,17 @@ type Config struct {
 	AnonymousTimeout time.Duration
 	// AbsoluteTimeout ends a session that long after its login, or its creation:
 	// 30 days unless set. Activity never extends it (OWASP ASVS 7.3.2, NIST SP
-	// 800-63B).
+	// 800-63B); Session.Extend does. An IdleTimeout longer than one that is set is refused.
 	AbsoluteTimeout time.Duration
+	// Assurance sets the timeouts that are not set to those of an authentication assurance
+	// level (NIST SP 800-63B-4), and refuses longer ones: none unless set.
+	Assurance Assurance
+	// Passive tells which requests a page sends by itself, such as those that poll: they
+	// keep no absent user logged in. They read a session, by GET and PTTL in one round trip,
+	// and prolong nothing; what they write leaves it the time that it had; none is the one
+	// that gets a new id by time. ExpiresAt is then exact. A Login is a beginning all the
+	// same. Nil means none. It must be safe for concurrent use.
+	Passive func(*http.Request) bool
 	// RotateEvery gives a logged-in session a new id that often, 3 hours unless
 	// set; negative means never.
 	RotateEvery time.Duration
@@ -63,6 +72,9 @@ type Config struct {
 	// successor is in use, and how long an ended id is told apart from an unknown
 	// one: 60 seconds unless set.
 	RotateGrace time.Duration
+	// OnReplay says what happens when a rotated id comes after its grace: RefuseReplay
+	// unless set, and EndSession with Assurance AAL2 and above.
+	OnReplay ReplayPolicy
 
 	// Cookie shapes the cookie.
 	Cookie Cookie
@@ -192,11 +204,10 @@ const (
 // withDefaults fills the fields that are zero.
 func (c Config) withDefaults() Config {
 	c.Prefix = cmp.Or(c.Prefix, defaultPrefix)
-	c.AbsoluteTimeout = cmp.Or(c.AbsoluteTimeout, defaultAbsolute)
-	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdle)
-	c.AnonymousTimeout = cmp.Or(c.AnonymousTimeout, min(defaultAnonymous, c.IdleTimeout))
+	c = c.withLifetimes()
 	c.RotateEvery = cmp.Or(c.RotateEvery, defaultRotateEvery)
 	c.RotateGrace = cmp.Or(c.RotateGrace, defaultRotateGrace)
+	c.OnReplay = c.OnReplay.or(c.Assurance)
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
 	c.OutageWait = cmp.Or(c.OutageWait, defaultOutageWait)
 	c.OutageMaxStale = cmp.Or(c.OutageMaxStale, defaultMaxStale)
@@ -285,7 +296,7 @@ func (c Config) checkTimes() error {
 	if c.AnonymousTimeout > c.IdleTimeout {
 		errs = append(errs, fmt.Errorf("Config.AnonymousTimeout (%s) is longer than IdleTimeout (%s): sessions nobody logged in to may not live longer than those of users", c.AnonymousTimeout, c.IdleTimeout))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkLifetimes())...)
 }
 
 func (c Config) checkLimits() error {
@@ -300,6 +311,9 @@ func (c Config) checkLimits() error {
 	}
 	if c.Outage != ServeKnown && c.Outage != FailClosed {
 		errs = append(errs, fmt.Errorf("Config.Outage is %d, want ServeKnown or FailClosed", c.Outage))
+	}
+	if c.OnReplay != RefuseReplay && c.OnReplay != EndSession {
+		errs = append(errs, fmt.Errorf("Config.OnReplay is %d, want RefuseReplay or EndSession", c.OnReplay))
 	}
 	return errors.Join(errs...)
 }

@@ -37,6 +37,7 @@ type Event struct {
 	Kind       EventKind
 	ID         string // public id of the session, if there is one
 	UserID     string // of the session, if somebody had logged in
+	ActorID    string // who acts as that user, if somebody does: see By
 	Reason     string // why a cookie or record was refused, or a session revoked
 	RemoteAddr string // of the request, if there is one
 	Method     string // of a request that failed, or that CSRF refused
@@ -151,9 +152,9 @@ func (a *core) emit(ctx context.Context, e Event) {
 		n.Add(1)
 	}
 	if level := e.level(); a.cfg.Logger.Enabled(ctx, level) {
-		attrs := make([]slog.Attr, 0, 7)
+		attrs := make([]slog.Attr, 0, 8)
 		for _, a := range [...]struct{ key, value string }{
-			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},
+			{"id", e.ID}, {"user", e.UserID}, {"actor", e.ActorID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},
 		} {
 			if a.value != "" {
 				attrs = append(attrs, slog.String(a.key, a.value))

@@ -15,8 +15,12 @@ import (
 
 // exampleManager is what New returns in a real program, on a Redis inside this
 // one.
-func exampleManager() *redsession.Manager {
-	m, err := redsession.New(exampleConfig())
+func exampleManager(change ...func(*redsession.Config)) *redsession.Manager {
+	c := exampleConfig()
+	for _, f := range change {
+		f(&c)
+	}
+	m, err := redsession.New(c)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (k FlashKey[T]) Take(s *Session) []T {
 func (s *Session) Flash(message string) { s.addFlash(flash.Entry{Text: message}) }
 
 // Flashes returns the messages not shown yet, oldest first, and removes them. In a HEAD
-// request and a prefetch, which show nobody anything, they stay. If two requests ask at
+// request, a prefetch and Manager.Change, which show nobody anything, they stay. If two requests ask at
 // once both may get a message; none is lost.
 func (s *Session) Flashes() []string {
 	var messages []string
@@ -110,6 +110,9 @@ func (s *Session) takeFlashes(show func(flash.Entry) bool) {
 
 // unseen tells whether nobody is going to see the response now.
 func (s *Session) unseen() bool {
+	if s.outside != nil {
+		return true
+	}
 	h := s.r.Header
 	return s.r.Method == http.MethodHead || strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch"
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // RequireLogin passes on requests of a user who has logged in, all factors
@@ -32,7 +33,8 @@ func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 // RequireRecentLogin passes on requests of a user who has logged in within the
 // last max: ask for the password again before what matters (OWASP ASVS 7.5.3).
 // Config.Unauthorized answers the others. It belongs inside Handler, and panics
-// if max is not positive. No cache stores the response, unless the handler sets
+// if max is not positive. In a session that somebody else acts in (see By) nobody has: the
+// user did not log in there. No cache stores the response, unless the handler sets
 // Cache-Control.
 func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.Handler {
 	if max <= 0 {
@@ -41,7 +43,7 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s := m.guarded(r)
-			if !s.LoggedIn() || m.cfg.Now().Sub(s.AuthTime()) > max {
+			if !s.LoggedIn() || s.ActorID() != "" || s.AuthAge() > max {
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
 			}
@@ -182,13 +184,16 @@ func checkFields(fields http.Header) error {
 // the password Login can seal s anew. As with RevokeUser, a login or a promotion whose
 // password was checked before is ErrGone from then on, but for those of this request.
 // It returns 0 if nobody has logged in, all factors included, and an error for a session of
-// another Manager.
+// another Manager, and for one in which somebody else acts as the user (see By).
 func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 	if s.m != m {
 		return 0, errForeign
 	}
 	if s.Locked() {
 		return 0, errLocked
+	}
+	if s.ActorID() != "" {
+		return 0, errActing
 	}
 	if err := s.Save(ctx); err != nil {
 		return 0, err
@@ -200,7 +205,7 @@ func (m *Manager) RevokeOthers(ctx context.Context, s *Session) (int, error) {
 		return 0, nil
 	}
 	own := origin(base.id, base.rec)
-	return m.revokeListed(m.patient(ctx), base.rec.User, s, "others of the user's", func(id string, rec *record.Record) bool {
+	return m.revokeListed(m.patient(ctx), store.OfUser(base.rec.User), s, "others of the user's", func(id string, rec *record.Record) bool {
 		return origin(id, rec) != own // another request may be rotating s
 	})
 }

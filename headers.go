@@ -224,7 +224,7 @@ func (s *Session) lookForNeighbours(now time.Time) {
 		for _, tk := range theirs.All() {
 			if !slices.Contains(ours.All(), tk) {
 				m.warnOfSameName(other)
-			} else if _, _, known := other.cache.Recall(tk.SID.ID()); known && m.cfg.Prefix != other.cfg.Prefix {
+			} else if _, _, _, known := other.cache.Recall(tk.SID.ID()); known && m.cfg.Prefix != other.cfg.Prefix {
 				m.warnOfSameName(other)
 			}
 		}

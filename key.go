@@ -190,6 +190,9 @@ func (s *Session) updateFrom(name, old, raw string, fn func(old string) (string,
 // take removes the value called name by a commit of its own, and returns it as the
 // application that Redis accepted found it, "" for none.
 func (s *Session) take(ctx context.Context, name string) (taken string, err error) {
+	if s.outside != nil {
+		return "", errOutside("Take")
+	}
 	if _, there := s.value(name); !there {
 		return "", s.broken
 	}

@@ -69,6 +69,7 @@ type Manager struct {
 	flashTold  sometimes   // of flashes that do not decode
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
 	sameName   atomic.Bool // told that another Manager's cookie has the same name
+	notPassive atomic.Bool // told that TimeLeft is asked by requests that prolong
 	lateTold   atomic.Bool // told that a session was changed after its request
 	away       atomic.Bool // down is not empty
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it

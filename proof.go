@@ -143,7 +143,7 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 		at := &stored{sid: tokens[i].SID}
 		at.id = at.sid.ID()
 		bounded := lazyContext{parent: ctx, deadline: time.Now().Add(m.cfg.RedisTimeout)}
-		c, err := s.resolve(&bounded, at, 0, v, now)
+		c, err := s.resolve(&bounded, at, claim{deadline: tokens[i].Deadline}, v, now)
 		bounded.cancel()
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 			continue
 		}
 		s.use(c.at)
-		if c.followed {
+		if c.followed || c.claim.deadline != c.at.rec.Deadline {
 			s.cookie = cookieSet
 		}
 		return nil

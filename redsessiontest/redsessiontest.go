@@ -146,10 +146,16 @@ func (m *Manager) Login(r *http.Request, user string, prepare ...func(*redsessio
 	})
 }
 
+// LoginAs is Login with options: a second factor that is missing, tags, what was proved. With
+// redsession.By, r must carry the session of that actor, as Login(r, actor) returns it.
+func (m *Manager) LoginAs(r *http.Request, user string, opts ...redsession.LoginOption) *http.Request {
+	m.t.Helper()
+	return m.With(r, func(s *redsession.Session) { s.Login(user, opts...) })
+}
+
 // With runs do on the session of the browser that sends r, in a request of its
 // own, and returns a copy of r that carries the cookie which that browser has
-// then. It prepares what Login does not: an anonymous cart, a login with options,
-// a logout; or reads what the request needs, such as a CSRFToken. A timed rotation
+// then. It prepares what Login does not: an anonymous cart, a second factor, a logout; or reads what the request needs, such as a CSRFToken. A timed rotation
 // that is due is left to r.
 func (m *Manager) With(r *http.Request, do func(*redsession.Session)) *http.Request {
 	m.t.Helper()
