@@ -32,7 +32,8 @@ type loginOptions struct {
 
 // RememberFor keeps this login for d ("remember me"): the cookie survives the
 // browser, and both the idle and the absolute lifetime are d. It panics if d is
-// under a second. NIST SP 800-63B advises against it for more than AAL1.
+// under a second. NIST SP 800-63B advises against it for more than AAL1; with
+// Config.Assurance the commit of a login that is longer than the level allows is an error.
 func RememberFor(d time.Duration) LoginOption {
 	if d < time.Second {
 		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
@@ -49,8 +50,9 @@ func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
 // come along; as another user the session starts empty. It stands, from empty, though the
-// old session has ended meanwhile, and is ErrGone if the user's sessions, or those beside
-// another one, were revoked after the request began. It panics if user is "".
+// old session has ended meanwhile, and is ErrGone if the user's sessions, those beside
+// another one, or those with one of its tags, were revoked after the request began. It panics
+// if user is "".
 func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
