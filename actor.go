@@ -2,7 +2,6 @@ package redsession
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/redsession/redsession/internal/record"
@@ -67,22 +66,4 @@ func (s *Session) limitActor(head *record.Record) {
 	if head.Actor != "" {
 		limit(head, s.head.Deadline)
 	}
-}
-
-// actorStands tells whether the credentials of who acts in the session of rec are as they
-// were when that began. A session from before there was a Config.UserStamp is not.
-func (s *Session) actorStands(rec *record.Record) (bool, error) {
-	if rec.Actor == "" {
-		return true, nil
-	}
-	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.Actor)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", errStamp, err)
-	}
-	for _, k := range s.m.ring {
-		if rec.ActorStamp == k.Stamp(rec.Actor, present) {
-			return true, nil
-		}
-	}
-	return false, nil
 }

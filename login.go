@@ -37,11 +37,12 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	}
 	o := collect(opts)
 	s.warnOfLate("login", "")
-	stamp, err := s.m.presentStamp(s.r.Context(), user)
+	known, stamp, err := s.presentUser(user)
 	s.lock()
 	defer s.mu.Unlock()
-	if err != nil && s.pending.err == nil {
-		s.pending.err = unavailable(err)
+	s.user = known
+	if err != nil {
+		s.failLocked(err)
 	}
 	if err := s.checkFacts(user, &o.facts); err != nil {
 		s.failLocked(err)
@@ -261,20 +262,6 @@ func (c *commit) endLeft(ctx context.Context, at *stored) {
 	}
 	c.m.block(at)
 	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
-}
-
-// presentStamp is what a login is sealed with. Nothing else reads it anew, and
-// Login does so when it is called, right after the password was checked:
-// whatever was sealed before the stamp changed stays what it was.
-func (m *Manager) presentStamp(ctx context.Context, user string) (string, error) {
-	if m.cfg.UserStamp == nil {
-		return "", nil
-	}
-	stamp, err := m.cfg.UserStamp(context.WithoutCancel(ctx), user)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errStamp, err)
-	}
-	return m.ring[0].Stamp(user, stamp), nil
 }
 
 // commitLogout ends the session before anything else. What the handler set after
