@@ -106,12 +106,7 @@ func (s *Session) hasProof(rec *record.Record, now time.Time) bool {
 	if b == nil { // switched off since: nobody could renew the second cookie
 		return true
 	}
-	cookie, ok := b.bound(s.r, rec.Binding, now)
-	if !ok || cookie.Identifier[len(rec.Binding)+1:] != rec.Thumbprint {
-		return false
-	}
-	s.proof = cookie
-	return true
+	return s.showsDeviceOf(rec, now)
 }
 
 // lockOut makes the session of a request look empty, since it belongs to a device whose
@@ -129,6 +124,20 @@ func (s *Session) lockOut() error {
 }
 
 var errRenewal = errors.New("the device of a bound session may not have been able to prove itself")
+
+// showsDeviceOf tells whether the second cookie of the device came to which rec belongs, or
+// may begin to belong.
+func (s *Session) showsDeviceOf(rec *record.Record, now time.Time) bool {
+	if rec.Binding == "" || rec.TTL(now) <= 0 {
+		return false
+	}
+	cookie, ok := s.m.binding.bound(s.r, rec.Binding, now)
+	if !ok || rec.Bound() && cookie.Identifier != rec.Device() {
+		return false
+	}
+	s.proof = cookie
+	return true
+}
 
 // beginBinding notes that the client showed the second cookie of the binding that the login
 // offered: from this request on the session belongs to the device.
