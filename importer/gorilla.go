@@ -190,7 +190,7 @@ func (r *RedistoreRecords) Adopt(cookie string, keyPairs ...[]byte) redsession.L
 }
 
 func (r *RedistoreRecords) place() place {
-	return place{client: r.Client, prefix: cmp.Or(r.Prefix, "session_")}
+	return place{client: r.Client, prefix: usual(r.Prefix, "session_")}
 }
 
 func (r *RedistoreRecords) id(id string) bool { return isGorillaID(id) }

@@ -196,23 +196,21 @@ func (im *importing) decode(read Read) (rec redsession.LegacyRecord, ok bool) {
 	if im.o.UserID != nil {
 		rec.UserID = im.o.UserID(rec)
 	}
-	if len(rec.Values) == 0 && rec.UserID == "" {
-		im.tally.unread(skip(Empty))
-		return rec, false
-	}
-	expired := past(rec)
+	empty, expired := len(rec.Values) == 0 && rec.UserID == "", past(rec)
 	im.tally.count(func(r *Report) {
 		for _, n := range notes {
 			r.note(n)
 		}
 		switch {
+		case empty:
+			r.Skipped[Empty]++
 		case expired:
 			r.Expired++
 		case im.o.DryRun:
 			r.Imported++
 		}
 	})
-	return rec, !expired && !im.o.DryRun
+	return rec, !empty && !expired && !im.o.DryRun
 }
 
 // past tells whether a session is over.

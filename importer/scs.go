@@ -66,7 +66,7 @@ func (s *SCSRecords) verify(value string) (string, error) {
 func isSCSToken(id string) bool { return form(id, 43, 43, isBase64URL) }
 
 func (s *SCSRecords) place() place {
-	return place{client: s.Client, prefix: cmp.Or(s.Prefix, "scs:session:")}
+	return place{client: s.Client, prefix: usual(s.Prefix, "scs:session:")}
 }
 
 func (s *SCSRecords) id(id string) bool { return isSCSToken(id) }
