@@ -313,7 +313,7 @@ func (c *commit) endSessions(ctx context.Context) error {
 		all = append([]*stored{c.base}, all...)
 	}
 	for _, at := range all {
-		if _, err := m.endOf(ctx, at.id, at.rec, true); err != nil {
+		if _, err := m.endForGood(ctx, at.id, at.rec, true); err != nil {
 			c.out.toEnd = !c.sent
 			for _, at := range all {
 				m.block(at)

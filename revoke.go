@@ -22,7 +22,10 @@ const markLife = 15 * time.Minute
 func (k *core) markRevoked(ctx context.Context, user string, s *Session) (entries []store.Indexed, err error) {
 	life := markLife
 	if len(k.cfg.Adopt) > 0 || k.breaker == nil { // an operator's tool cannot know what the servers take over
-		life = max(life, k.cfg.AbsoluteTimeout)
+		life = max(life, k.cfg.AbsoluteTimeout, k.insideAge())
+	}
+	if k.breaker == nil {
+		life = max(life, toolAge)
 	}
 	mark := &store.Mark{User: user, At: k.cfg.Now().UnixMicro(), Latest: k.latestMark(), Life: life}
 	for try := 0; ; try++ {

@@ -69,6 +69,7 @@ type stored struct {
 	id     string
 	rec    *record.Record
 	legacy string // the old id, in place of a SID, of an imported session
+	inside bool   // whose values were in the old cookie itself
 }
 
 // bearer is the secret that leads from the tombstone at st to its successor.
