@@ -134,29 +134,50 @@ func (s *Session) candidates(ctx context.Context, live bool, now time.Time) (lis
 }
 
 // survey finds out, in one round trip and from the old stores, whose sessions these are
-// and what is in them.
+// and what is in them. What is in neither place may have been taken over in between: for
+// that it looks again.
 func (s *Session) survey(ctx context.Context, list []*oldSession, now time.Time) error {
+	absent, err := s.identify(ctx, list, now)
+	if err != nil {
+		return err
+	}
+	var again []*oldSession
+	for _, o := range absent {
+		if err := o.ask(ctx, s.m); err != nil {
+			return err
+		}
+		if o.gone && o.of.Load != nil {
+			again = append(again, o)
+		}
+	}
+	_, err = s.identify(ctx, again, now)
+	return err
+}
+
+// identify finds out what lies here under the old ids, and returns those where nothing does.
+func (s *Session) identify(ctx context.Context, list []*oldSession, now time.Time) (absent []*oldSession, err error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
 	ids := make([]string, len(list))
 	for i, o := range list {
 		ids[i] = o.at.id
 	}
 	found, err := s.m.store.Entries(ctx, ids)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	deadline, _ := ctx.Deadline()
+	bounded := lazyContext{parent: ctx, deadline: deadline}
+	defer bounded.cancel()
 	for i, o := range list {
 		if found[i].Absent() {
-			if err := o.ask(ctx, s.m); err != nil {
-				return err
-			}
+			absent = append(absent, o)
 			continue
 		}
-		deadline, _ := ctx.Deadline()
-		bounded := lazyContext{parent: ctx, deadline: deadline}
 		c, err := s.resolve(&bounded, &stored{legacy: o.at.legacy, id: o.at.id}, 0, found[i].Value, now)
-		bounded.cancel()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if o.user, o.gone = "", c.verdict != live; o.gone {
 			continue
@@ -165,7 +186,7 @@ func (s *Session) survey(ctx context.Context, list []*oldSession, now time.Time)
 			o.fields = c.at.rec.Fields()
 		}
 	}
-	return nil
+	return absent, nil
 }
 
 // ask reads the session from where the old package keeps it.

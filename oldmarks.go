@@ -57,21 +57,24 @@ func (k *core) markInside(ctx context.Context, user string, life time.Duration) 
 	return err
 }
 
-// endForGood is endOf for a logout or a revocation: it leaves the mark first.
-func (k *core) endForGood(ctx context.Context, id string, known *record.Record, tombstone bool) (*record.Record, error) {
-	rec := known
-	if rec == nil && (k.insideAge() > 0 || k.breaker == nil) {
-		var err error
+// endForGood is endOf for a logout or a revocation. It leaves the mark first; a tool, which
+// knows of old cookies only what a record says, leaves it when it has that.
+func (k *core) endForGood(ctx context.Context, id string, known *record.Record, tombstone bool) (rec *record.Record, err error) {
+	if rec = known; rec == nil && k.insideAge() > 0 {
 		if rec, err = k.present(ctx, id); err != nil {
 			return nil, err
 		}
 	}
-	if rec != nil {
+	marked := rec != nil
+	if marked {
 		if err := k.markInside(ctx, rec.User, k.marksFor(rec)); err != nil {
 			return nil, err
 		}
 	}
-	return k.endOf(ctx, id, known, tombstone)
+	if rec, err = k.endOf(ctx, id, known, tombstone); err == nil && rec != nil && !marked {
+		err = k.markInside(ctx, rec.User, k.marksFor(rec))
+	}
+	return rec, err
 }
 
 // present returns what the session at id is now, over rotations; nil if it has ended.
