@@ -36,7 +36,11 @@ func (s *Session) oldSessions(l *Legacy) (list []*oldSession) {
 				continue
 			}
 		}
-		if o := l.read(c.Value); o != nil {
+		o, err := l.read(c.Value)
+		if err != nil && l.Decode != nil { // it may be ours to mend, such as a type that is not registered
+			s.note(Event{Kind: EventRefused, Reason: "old cookie not accepted", Err: &oldStoreError{"decoding the old cookie", c.Value, err}})
+		}
+		if o != nil {
 			list = append(list, o)
 		}
 	}
@@ -45,26 +49,25 @@ func (s *Session) oldSessions(l *Legacy) (list []*oldSession) {
 
 // read returns the session that a value of the old cookie stands for, nil if the old
 // package would not have accepted it.
-func (l *Legacy) read(value string) *oldSession {
-	o := &oldSession{of: l}
+func (l *Legacy) read(value string) (o *oldSession, err error) {
+	o = &oldSession{of: l}
 	id := value
-	var err error
 	switch {
 	case l.Decode != nil:
-		if o.lr, err = l.Decode(value); err == nil && o.lr != nil {
-			o.user, id = o.lr.UserID, o.lr.ID
-			if id == "" {
-				id = keyspace.HashID([]byte(value))
-			}
+		if o.lr, err = l.Decode(value); err != nil || o.lr == nil {
+			return nil, err
+		}
+		if o.user, id = o.lr.UserID, o.lr.ID; id == "" {
+			id = keyspace.HashID([]byte(value))
 		}
 	case l.Verify != nil:
 		id, err = l.Verify(value)
 	}
-	if err != nil || id == "" || len(id) > maxLegacyID || l.Decode != nil && o.lr == nil {
-		return nil
+	if err != nil || id == "" || len(id) > maxLegacyID {
+		return nil, err
 	}
 	o.at = &stored{legacy: id, id: legacyID(id), inside: l.Decode != nil}
-	return o
+	return o, nil
 }
 
 // link is the Source of a session that was made from the old one with this public id. It

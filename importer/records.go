@@ -13,6 +13,7 @@ import (
 
 	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/internal/keyspace"
+	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/topology"
 )
 
@@ -161,9 +162,16 @@ func (p place) decoding(s scheme, id string, value *redis.StringCmd, ttl *redis.
 			return rec, nil, skip(Oversized)
 		case len(data) == 0, ttl.Val() == -2, ttl.Val() == 0: // GETRANGE has no other word for "none"
 			return rec, nil, skip(Vanished)
+		case ours(data):
+			return rec, nil, skip(Foreign)
 		}
 		return s.decode(id, data, max(0, ttl.Val()))
 	}
+}
+
+// ours tells what redsession itself writes, under the same prefix perhaps.
+func ours(data []byte) bool {
+	return record.PeekHead(string(data[:min(len(data), record.HeadLen)])).Kind != 0
 }
 
 // adopt completes legacy, whose sessions lie here.
