@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
@@ -91,10 +92,10 @@ func (f *FlaskRecords) id(id string) bool { return isFlaskID(id) }
 
 func (f *FlaskRecords) decode(id string, data []byte, ttl time.Duration) (rec redsession.LegacyRecord, notes []string, err error) {
 	var values any
-	switch first := data[0]; { // which is not empty
-	case first == '{':
+	switch {
+	case bytes.HasPrefix(data, []byte("{")):
 		values, err = plain.JSON(data)
-	case first == 0x80 && len(data) > 1 && data[1] <= 5 || first == '(': // pickles begin with their protocol, or with a mark
+	case len(data) > 1 && (data[0] == '(' || data[0] == 0x80 && data[1] <= 5): // pickles begin with a mark, or their protocol
 		values, err = pickle.Decode(data)
 	default:
 		values, err = msgpack.Decode(data)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/redsession/redsession"
 )
 
@@ -25,7 +27,9 @@ type Options struct {
 	// the same time.
 	Progress func(Report)
 	// Rate is the most sessions to find in a second, to spare a Redis or a disk that
-	// has other work; 0 is no limit.
+	// has other work. 0 leaves Redis at least half of its time: one batch is on its way
+	// at a time, and after each comes a pause as long as it took. A negative Rate is no
+	// limit.
 	Rate int
 	// Workers is how many goroutines read, decode and write: twice the processors,
 	// and 4 at least, unless set.
@@ -61,8 +65,9 @@ func run(ctx context.Context, to target, source Source, o Options) (Report, erro
 	if workers <= 0 {
 		workers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
-	if o.Rate > 0 { // or the first sessions would wait long for the rest of their batch
-		im.batch = min(max(o.Rate/workers, 1), maxBatch)
+	if o.Rate > 0 {
+		im.batch = min(max(o.Rate/20, 1), maxBatch)
+		im.finding, im.sending = newLimiter(o.Rate, im.batch), newLimiter(o.Rate, im.batch)
 	}
 	endProgress := im.progress()
 	var group sync.WaitGroup
@@ -93,6 +98,25 @@ type importing struct {
 	stop   context.CancelCauseFunc
 	reads  chan Read
 	batch  int
+	turn   sync.Mutex // held while a batch is on its way that leaves Redis half of its time
+
+	finding, sending *rate.Limiter // nil without a Rate
+}
+
+// newLimiter lets no more than a batch come at once: what could not be sent while Redis was
+// away must not follow in one go.
+func newLimiter(perSecond, batch int) *rate.Limiter {
+	l := rate.NewLimiter(rate.Limit(perSecond), batch)
+	l.AllowN(time.Now(), batch) // nor the first one
+	return l
+}
+
+// wait takes n from l, which may be nil.
+func wait(ctx context.Context, l *rate.Limiter, n int) error {
+	if l == nil {
+		return nil
+	}
+	return sleep(ctx, l.ReserveN(time.Now(), n).Delay())
 }
 
 // progress calls Options.Progress until the function it returns is called, which
@@ -127,20 +151,14 @@ func (im *importing) progress() (end func() Report) {
 // walk feeds the workers.
 func (im *importing) walk(ctx context.Context) {
 	defer close(im.reads)
-	began := time.Now()
-	n := 0
 	for read, err := range im.source.Sessions(ctx) {
 		if err != nil {
 			im.stop(err)
 			return
 		}
-		if im.o.Rate > 0 {
-			due := began.Add(time.Duration(n) * time.Second / time.Duration(im.o.Rate))
-			if sleep(ctx, time.Until(due)) != nil {
-				return
-			}
+		if wait(ctx, im.finding, 1) != nil {
+			return
 		}
-		n++
 		select {
 		case im.reads <- read:
 			im.tally.count(func(r *Report) { r.Found++ })
@@ -221,7 +239,7 @@ func past(rec redsession.LegacyRecord) bool {
 // send imports a batch, and waits for a Redis that is away.
 func (im *importing) send(ctx context.Context, batch []redsession.LegacyRecord) error {
 	for wait := 250 * time.Millisecond; ; wait *= 2 {
-		outcomes, err := im.to.Import(ctx, batch, im.o.Force)
+		outcomes, err := im.importPaced(ctx, batch)
 		done := 0
 		im.tally.count(func(r *Report) {
 			for done < min(len(outcomes), len(batch)) && outcomes[done].Status != 0 {
@@ -244,6 +262,22 @@ func (im *importing) send(ctx context.Context, batch []redsession.LegacyRecord) 
 			return err
 		}
 	}
+}
+
+// importPaced imports a batch, and pauses after it as Options.Rate says.
+func (im *importing) importPaced(ctx context.Context, batch []redsession.LegacyRecord) ([]redsession.ImportOutcome, error) {
+	if im.o.Rate != 0 {
+		if err := wait(ctx, im.sending, len(batch)); err != nil {
+			return nil, err
+		}
+		return im.to.Import(ctx, batch, im.o.Force)
+	}
+	im.turn.Lock()
+	defer im.turn.Unlock()
+	began := time.Now()
+	outcomes, err := im.to.Import(ctx, batch, im.o.Force)
+	_ = sleep(ctx, min(time.Since(began), time.Second)) // its end is seen by whoever goes on
+	return outcomes, err
 }
 
 // sleep waits, and returns an error as soon as ctx ends.
