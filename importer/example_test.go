@@ -119,7 +119,7 @@ func ExamplePHPFolder() {
 // table is a source of an application's own: sessions in a database.
 type table struct{}
 
-func (table) Name() string { return "table" }
+func (table) Name() string { return "table" } // what Legacy.Source says
 
 func (table) Sessions(ctx context.Context) iter.Seq2[importer.Read, error] {
 	return func(yield func(importer.Read, error) bool) {
