@@ -178,7 +178,7 @@ func (s *Session) identify(ctx context.Context, list []*oldSession, now time.Tim
 			absent = append(absent, o)
 			continue
 		}
-		c, err := s.resolve(&bounded, &stored{legacy: o.at.legacy, id: o.at.id}, 0, found[i].Value, now)
+		c, err := s.resolve(&bounded, &stored{legacy: o.at.legacy, id: o.at.id}, claim{}, found[i].Value, now)
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,7 @@ func (k *core) markInside(ctx context.Context, user string, life time.Duration) 
 	if user == "" || life == 0 {
 		return nil
 	}
-	mark := &store.Mark{User: markedUser(user), At: k.cfg.Now().UnixMicro(), Life: life, Latest: k.latestMark()}
+	mark := &store.Mark{Index: store.OfUser(markedUser(user)), At: k.cfg.Now().UnixMicro(), Life: life, Latest: k.latestMark()}
 	_, err := k.runEnding(ctx, store.Plan{Decide: mark})
 	return err
 }
@@ -77,6 +77,24 @@ func (k *core) endForGood(ctx context.Context, id string, known *record.Record, 
 	return rec, err
 }
 
+// markLived leaves the marks of the users of sessions that are about to be revoked by
+// another index than that of their user, which has a mark of its own.
+func (k *core) markLived(ctx context.Context, in store.Index, lived map[string]*record.Record) error {
+	if in.Tag == "" {
+		return nil
+	}
+	done := make(map[string]bool)
+	for _, rec := range lived {
+		if life := k.marksFor(rec); life > 0 && !done[rec.User] {
+			if err := k.markInside(ctx, rec.User, life); err != nil {
+				return err
+			}
+			done[rec.User] = true
+		}
+	}
+	return nil
+}
+
 // present returns what the session at id is now, over rotations; nil if it has ended.
 func (k *core) present(ctx context.Context, id string) (*record.Record, error) {
 	for range maxEndHops {
@@ -97,5 +115,5 @@ func (k *core) present(ctx context.Context, id string) (*record.Record, error) {
 // unmarked is the step that keeps what was written inside a cookie before the mark of rec's
 // user from being taken over as the session old.
 func unmarked(rec *record.Record, old *stored, life time.Duration, latest int64) *store.Enter {
-	return &store.Enter{User: markedUser(rec.User), ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth, Latest: latest}
+	return &store.Enter{Index: store.OfUser(markedUser(rec.User)), ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth, Latest: latest}
 }

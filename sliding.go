@@ -24,6 +24,7 @@ var errStamp = errors.New("asking for the user's stamp")
 // collected.
 func (s *Session) load(ctx context.Context) error {
 	m, now := s.m, s.m.cfg.Now()
+	s.passive = m.cfg.Passive != nil && m.cfg.Passive(s.r)
 	s.loadedAt, s.confirmed = now.UnixMicro(), now
 	s.head = m.anonymous()
 	s.budget.Grant(m.wait())
@@ -51,11 +52,15 @@ func (s *Session) load(ctx context.Context) error {
 		return nil
 	}
 	m.count.misses.Add(1)
+	if s.came.Invalid > 0 || found.missing {
+		s.lookForNeighbours(now)
+	}
 	if s.came.Invalid > 0 {
 		s.noteOfInvalid()
 	}
 	s.dead = found.endedLately && s.ended.refuses(now)
-	if (found.missing || s.came.Overdue > 0) && !found.endedLately && !found.rejected {
+	overdue := s.came.Overdue > 0 && !s.passive // whose user may be extending the session at this moment
+	if (found.missing || overdue) && !found.endedLately && !found.rejected {
 		s.cookie = cookieExpire
 		s.note(Event{Kind: EventExpired})
 	}
@@ -203,7 +208,7 @@ func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, 
 		list[0].Value, err = s.m.store.Get(bounded.get(), list[0].at.id)
 		return err
 	}
-	if len(list) == 1 {
+	if len(list) == 1 && !s.passive {
 		n, refused := &list[0], error(nil)
 		n.Value, refused, err = s.m.store.Load(ctx, bounded.deadline, n.key, n.ttl(now))
 		if refused != nil {
@@ -217,7 +222,7 @@ func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, 
 	}
 	entries, err := s.m.store.Entries(bounded.get(), ids)
 	for i, e := range entries {
-		list[i].Value = e.Value
+		list[i].Value, list[i].at.left = e.Value, e.TTL
 	}
 	return err
 }
@@ -245,12 +250,9 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 // credentials are as they were.
 func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candidate, now time.Time) (_ []candidate, found verdicts, err error) {
 	var late []lateUse
-	for _, n := range list {
-		ttl := n.ttl(now)
-		if s.seemsLocked(&n.Token, now) {
-			ttl = 0
-		}
-		c, err := s.resolve(bounded, n.at, ttl, n.Value, now)
+	for i := range list {
+		n := &list[i]
+		c, err := s.resolve(bounded, n.at, s.claim(n, len(list) == 1, now), n.Value, now)
 		if err != nil {
 			return nil, found, err
 		}
@@ -269,10 +271,10 @@ func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candida
 			s.ended = c.ended
 		}
 	}
-	for _, l := range late {
-		s.noteReplay(l, alive)
+	late = s.noteReplays(late, alive)
+	if alive, err = s.vouchForAll(bounded, alive, &found); err == nil {
+		err = s.endReplayed(bounded, late, now)
 	}
-	alive, err = s.vouchForAll(bounded, alive, &found)
 	return alive, found, err
 }
 
@@ -307,8 +309,8 @@ func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 	return nil
 }
 
-// admit goes on from a live session. touch says that the hit has yet to prolong it.
-func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch bool) {
+// admit goes on from a live session, one of several perhaps.
+func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, several bool) {
 	m, at := s.m, c.at
 	s.use(at)
 	s.pending.stamp = c.stamp
@@ -320,18 +322,17 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 	}
 	if m.binding != nil {
 		s.beginBinding(at.rec, now)
-		if touch { // of several, s has the proof of the last
+		if several { // s has the proof of the last
 			s.hasProof(at.rec, now)
 		}
 	}
-	if c.followed || touch {
-		if err := m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)); err != nil { // the next hit does it
-			m.count.expireFailed.Add(1)
-			m.tellUpkeep(err, s.note)
-		}
-	}
-	if !c.known && at.legacy == "" {
-		m.cache.Confirm(at.id, c.raw, at.rec)
+	s.prolong(bounded, c, now)
+	switch {
+	case at.legacy != "":
+	case !c.known:
+		s.confirm(at.id, c.raw, at.rec, !s.passive)
+	case s.passive:
+		m.cache.Until(at.id, s.expires)
 	}
 }
 
@@ -340,6 +341,9 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 func (s *Session) checkStamp(rec *record.Record) (stamp string, ok bool, err error) {
 	if rec.User == "" || s.m.cfg.UserStamp == nil {
 		return "", true, nil
+	}
+	if ok, err := s.actorStands(rec); !ok || err != nil {
+		return "", false, err
 	}
 	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
 	if err != nil {

@@ -79,7 +79,7 @@ out of the list of processes:
 
 REDSESSION_PREFIX and REDSESSION_SECRETS (base64 or hex, comma-separated) are
 read as the program itself reads them; only doctor, show and import use the
-secrets.
+secrets. REDSESSION_URL_FILE and REDSESSION_SECRETS_FILE name files instead.
 
 On a terminal, output is for people: it fits the width, and NO_COLOR turns
 colours off. Elsewhere, it is for programs: tab-separated and uncut; with --json,

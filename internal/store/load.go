@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	// maxInFlight is how many pipelines of loads may be under way to one primary. One
-	// alone halves the rate where the network takes a millisecond; on loopback two to
-	// four are best, and with eight fewer callers share one.
+	// maxInFlight is how many pipelines of loads may be under way to one primary. How many
+	// are is a matter of what a round trip takes: see internal/batch.
 	maxInFlight = 4
 	// maxShared bounds how much one pipeline asks for: Redis answers others in between,
 	// and a record may be large.

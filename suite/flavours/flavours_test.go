@@ -241,5 +241,6 @@ func bustle(t *testing.T, e *stage.Env, m *redsession.Manager) {
 	second.Get("/logout")
 	second.Get("/login")
 	_, _ = m.Sessions(t.Context(), "alice")
+	_, _ = m.ChangeUser(t.Context(), "alice", func(s *redsession.Session) error { s.Flash("a job was here"); return nil })
 	_, _ = m.RevokeAll(t.Context())
 }
