@@ -208,7 +208,7 @@ func (s *Session) endLegacy(ctx context.Context) error {
 	for i := range m.cfg.Adopt {
 		l := &m.cfg.Adopt[i]
 		for _, o := range s.oldSessions(l) {
-			if err := cmp.Or(m.markInside(ctx, o.user, l.MaxAge), m.endOld(ctx, o.at.id)); err != nil {
+			if err := cmp.Or(m.markInside(ctx, o.user, m.insideAge()), m.endOld(ctx, o.at.id)); err != nil {
 				return err
 			}
 			if l.Delete != nil {

@@ -36,7 +36,7 @@ func (s *Session) oldSessions(l *Legacy) (list []*oldSession) {
 				continue
 			}
 		}
-		o, err := l.read(c.Value)
+		o, err := l.read(c.Value, s.m.cfg.Now())
 		if err != nil && l.Decode != nil { // it may be ours to mend, such as a type that is not registered
 			s.note(Event{Kind: EventRefused, Reason: "old cookie not accepted", Err: &oldStoreError{"decoding the old cookie", c.Value, err}})
 		}
@@ -49,12 +49,12 @@ func (s *Session) oldSessions(l *Legacy) (list []*oldSession) {
 
 // read returns the session that a value of the old cookie stands for, nil if the old
 // package would not have accepted it.
-func (l *Legacy) read(value string) (o *oldSession, err error) {
+func (l *Legacy) read(value string, now time.Time) (o *oldSession, err error) {
 	o = &oldSession{of: l}
 	id := value
 	switch {
 	case l.Decode != nil:
-		if o.lr, err = l.Decode(value); err != nil || o.lr == nil {
+		if o.lr, err = l.Decode(value); err != nil || o.lr == nil || !o.within(l.MaxAge, now) {
 			return nil, err
 		}
 		if o.user, id = o.lr.UserID, o.lr.ID; id == "" {
@@ -68,6 +68,21 @@ func (l *Legacy) read(value string) (o *oldSession, err error) {
 	}
 	o.at = &stored{legacy: id, id: legacyID(id), inside: l.Decode != nil}
 	return o, nil
+}
+
+// within has what a cookie holds end age after it was written, at the latest, as the marks of
+// logouts do. It tells whether that is still to come.
+func (o *oldSession) within(age time.Duration, now time.Time) bool {
+	if o.lr.CreatedAt.IsZero() {
+		return true
+	}
+	ends := o.lr.CreatedAt.Add(age)
+	if o.lr.ExpiresAt.IsZero() || ends.Before(o.lr.ExpiresAt) {
+		one := *o.lr // which may be shared
+		one.ExpiresAt = ends
+		o.lr = &one
+	}
+	return ends.After(now)
 }
 
 // link is the Source of a session that was made from the old one with this public id. It

@@ -135,8 +135,8 @@ func TestInsideCookieFromBeforeAnEndIsRefused(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			stage.EachRedisWithTTLs(t, func(t *testing.T, e *stage.Env) {
-				m := e.Manager(t, stage.Adopting(inside()))
+			eachWay(t, func(t *testing.T, e *stage.Env, make stage.Maker) {
+				m := make(t, stage.Adopting(inside()))
 				root := stage.NewScripted(t, m)
 				earlier := write("alice", e.Clock.Now().Add(-2*time.Hour), nil)
 				st := root.WithOldCookie(write("alice", e.Clock.Now().Add(-time.Hour), nil))
@@ -160,6 +160,16 @@ func TestInsideCookieFromBeforeAnEndIsRefused(t *testing.T) {
 	}
 }
 
+// eachWay runs on each Redis whose TTLs run down, with plans in one script and in parts as on a cluster.
+func eachWay(t *testing.T, test func(t *testing.T, e *stage.Env, make stage.Maker)) {
+	t.Helper()
+	for _, way := range []string{"in one script", "in parts"} {
+		t.Run(way, func(t *testing.T) {
+			stage.EachRedisWithTTLs(t, func(t *testing.T, e *stage.Env) { test(t, e, e.BothWays()[way]) })
+		})
+	}
+}
+
 func revokeFirst(t *testing.T, by interface {
 	Revoke(ctx context.Context, id string) error
 }, m *redsession.Manager,
@@ -172,6 +182,37 @@ func revokeFirst(t *testing.T, by interface {
 	if err := by.Revoke(t.Context(), infos[0].ID); err != nil {
 		t.Error(err)
 	}
+}
+
+// MaxAge counts, whatever Decode says of the end: the marks of logouts last as long.
+func TestInsideCookieEndsWithItsMaxAge(t *testing.T) {
+	t.Parallel()
+	stage.PlainRedis(t, func(t *testing.T, e *stage.Env) {
+		l := inside()
+		decode := l.Decode
+		l.Decode = func(value string) (*redsession.LegacyRecord, error) {
+			lr, err := decode(value)
+			if lr != nil {
+				lr.ExpiresAt = time.Time{}
+			}
+			return lr, err
+		}
+		st := stage.NewScripted(t, e.Manager(t, stage.Adopting(l)))
+		for _, row := range []struct {
+			name string
+			age  time.Duration
+			want string
+		}{
+			{"a minute before", insideAge - time.Minute, "alice"},
+			{"a minute after", insideAge + time.Minute, ""},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				if got := st.WithOldCookie(write("alice", e.Clock.Now().Add(-row.age), nil)).Must().Text; got != row.want {
+					t.Errorf("got %q, want %q", got, row.want)
+				}
+			})
+		}
+	})
 }
 
 // A logout that Redis could not be told of leaves its mark when it is made.
@@ -232,17 +273,17 @@ func TestInsideCookieBesideServersOfTheOldKind(t *testing.T) {
 // Two requests with one value, and a logout between any two steps of taking another over.
 func TestInsideCookieRacesWithALogout(t *testing.T) {
 	t.Parallel()
-	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+	eachWay(t, func(t *testing.T, e *stage.Env, make stage.Maker) {
 		l := inside()
 		var list []string
 		for i := range 6 {
 			list = append(list, write("alice", e.Clock.Now().Add(-time.Duration(i+1)*time.Minute), nil))
 		}
-		m := e.Manager(t, stage.Patient, stage.Adopting(l))
+		m := make(t, stage.Patient, stage.Adopting(l))
 		root := stage.NewScripted(t, m)
 		first := root.WithOldCookie(list[0])
 		first.Must()
-		browsers := make([]*stage.Scripted, len(list))
+		var browsers [6]*stage.Scripted
 		stage.Parallel(len(list), func(i int) {
 			browsers[i] = first
 			if i == 0 {
@@ -253,7 +294,7 @@ func TestInsideCookieRacesWithALogout(t *testing.T) {
 			browsers[i].Must()
 		})
 		infos, err := m.Sessions(t.Context(), "alice")
-		alive := slices.DeleteFunc(slices.Clone(browsers), func(b *stage.Scripted) bool { return b.Must().Text != "alice" })
+		alive := slices.DeleteFunc(slices.Clone(browsers[:]), func(b *stage.Scripted) bool { return b.Must().Text != "alice" })
 		if err != nil || len(infos) != len(alive) {
 			t.Errorf("got %d sessions in the list (%v) and %d browsers logged in, want as many", len(infos), err, len(alive))
 		}
