@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redsession/redsession/internal/keyspace"
@@ -58,7 +59,7 @@ func (k *core) revoke(ctx context.Context, id, reason string) (bool, error) {
 	if rec == nil {
 		return false, nil
 	}
-	k.emit(ctx, Event{Kind: EventRevoked, ID: id, UserID: rec.User, Reason: reason})
+	k.emit(ctx, Event{Kind: EventRevoked, ID: id, UserID: rec.User, ActorID: rec.Actor, Reason: reason})
 	return true, nil
 }
 
@@ -91,7 +92,8 @@ func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
 	return false, nil
 }
 
-// RevokeUser ends all sessions of user and returns how many. A session that is
+// RevokeUser ends all sessions of user and returns how many, those included in which the
+// user acts as another (see By). A session that is
 // just rotating does not escape, nor a login or a promotion whose password was checked
 // before, by the clocks of the servers: it is ErrGone. Called with the context of a request
 // of a Manager, a Login after it in the same request stands. Sessions that lie in an old
@@ -100,7 +102,7 @@ func (a *Admin) RevokeOf(ctx context.Context, user, id string) (bool, error) {
 func (a *Admin) RevokeUser(ctx context.Context, user string) (int, error) {
 	ctx = a.patient(ctx)
 	s, _ := ctx.Value(a.core).(*Session)
-	return a.revokeListed(ctx, user, s, "all of the user's", func(string, *record.Record) bool { return true })
+	return a.revokeListed(ctx, store.OfUser(user), s, "all of the user's", func(string, *record.Record) bool { return true })
 }
 
 // RevokeAll ends every session under the prefix that was created before it
@@ -189,4 +191,35 @@ func (k *core) leadsToOld(ctx context.Context, id string, then int64) bool {
 		}
 	}
 	return true
+}
+
+// atOnce is how many sessions are ended at once: one after the other each would wait for
+// a round trip, and for Redis's disk if that is slow.
+const atOnce = 16
+
+// forEachInParallel calls fn for all of ids, for some at once, and returns the first
+// error.
+func forEachInParallel(ids []string, fn func(id string) error) error {
+	queue := make(chan string)
+	var workers sync.WaitGroup
+	var mu sync.Mutex // guards failed
+	var failed error
+	for range min(atOnce, len(ids)) {
+		workers.Go(func() {
+			for id := range queue {
+				err := fn(id)
+				mu.Lock()
+				if failed == nil {
+					failed = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, id := range ids {
+		queue <- id
+	}
+	close(queue)
+	workers.Wait()
+	return failed
 }

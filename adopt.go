@@ -178,21 +178,23 @@ func (s *Session) leaveBehind(ctx context.Context, l *Legacy, own, at *stored) e
 
 // findOld looks for the session of an old id, and takes one of the same kind alone.
 func (s *Session) findOld(ctx context.Context, l *Legacy, at *stored, now time.Time) (bool, error) {
-	m := s.m
 	s.pending = changes{}
-	v, err := m.store.Get(ctx, at.id)
+	v, left, err := s.look(ctx, at.id)
 	if err != nil {
 		return false, err
 	}
+	at.left = left
 	deadline, _ := ctx.Deadline()
 	bounded := lazyContext{parent: ctx, deadline: deadline}
 	defer bounded.cancel()
-	c, err := s.resolve(&bounded, at, 0, v, now)
+	c, err := s.resolve(&bounded, at, claim{}, v, now)
 	switch {
 	case err == nil && c.verdict == live:
 		err = s.vouch(&bounded, &c)
 	case err == nil && c.verdict == replayed:
-		s.noteReplay(c.late, nil)
+		if replays := s.noteReplays([]lateUse{c.late}, nil); !l.SideBySide {
+			err = s.endReplayed(&bounded, replays, now)
+		}
 	}
 	if err != nil || c.verdict != live {
 		return false, err

@@ -91,7 +91,7 @@ func (a *attempt) endOrphans(ids []string) {
 		a.plan.Tidy = append(a.plan.Tidy, &store.End{ID: id, HeadOnly: true})
 	}
 	if rec := a.result.rec; rec.LoggedIn() {
-		a.plan.Tidy = append(a.plan.Tidy, &store.Leave{User: rec.User, IDs: ids})
+		a.plan.Tidy = append(a.plan.Tidy, leaves(rec, ids...)...)
 	}
 }
 
@@ -182,6 +182,14 @@ func (c *commit) giveUp(a *attempt) {
 // errOpen is that a reply was lost, and what it said cannot be found out yet.
 var errOpen = errors.New("reply lost")
 
+// nextSID is that of the record that the next commit creates.
+func (s *Session) nextSID() keyspace.SID {
+	if s.next == (keyspace.SID{}) {
+		s.next = keyspace.NewSID()
+	}
+	return s.next
+}
+
 // beginAgain goes on under another SID, as nobody can tell what the last try left under
 // the present one: a record that nobody can use.
 func (c *commit) beginAgain() {
@@ -206,7 +214,7 @@ func (c *commit) refused(ctx context.Context, a *attempt, res store.Result, try 
 		}
 		c.beginAgain()
 		return nil
-	case *store.Enter: // revoked since the password was checked
+	case *store.Enter: // all in that index was revoked since the password was checked
 		if c.m.store.Apart() { // the record was stored beside it
 			c.inserted = record.Rev(a.raw)
 		}
@@ -215,6 +223,9 @@ func (c *commit) refused(ctx context.Context, a *attempt, res store.Result, try 
 	case *store.Keep: // the device's key has expired, and with it the binding
 		if c.m.store.Apart() {
 			c.inserted = record.Rev(a.raw)
+		}
+		if c.keyless = true; a.result.id == a.on {
+			return nil
 		}
 		if c.bind = ""; c.head.Bound() {
 			c.head.Binding, c.head.Thumbprint = dbsc.NewBindingID(), ""
@@ -226,8 +237,9 @@ func (c *commit) refused(ctx context.Context, a *attempt, res store.Result, try 
 	return unavailable(errUnsettled)
 }
 
-// errRevoked is that all that the user had was revoked after the password was checked.
-var errRevoked = errors.New("redsession: the user was revoked meanwhile")
+// errRevoked is that all that the user had, or all with the same tag, was revoked after the
+// password was checked.
+var errRevoked = errors.New("redsession: the user, or a tag, was revoked meanwhile")
 
 // withdraw removes the record that a try stored and that is not to be used.
 func (c *commit) withdraw(ctx context.Context) {
@@ -239,7 +251,7 @@ func (c *commit) withdraw(ctx context.Context) {
 	// If this fails, a record stays whose SID nobody has; it ends by itself.
 	_ = c.m.store.Discard(ctx, id)
 	if c.head.User != "" {
-		_, _ = c.m.store.Run(ctx, &store.Plan{Tidy: []store.Step{&store.Leave{User: c.head.User, IDs: []string{id}}}})
+		_, _ = c.m.store.Run(ctx, &store.Plan{Tidy: leaves(&c.head, id)})
 	}
 	c.m.cache.Forget(id)
 }

@@ -151,7 +151,7 @@ func (s *Session) bindLogin(head *record.Record) {
 	b := s.m.binding
 	switch {
 	case b == nil:
-	case s.base != nil && !s.pending.logout && s.base.rec.Bound() && s.base.rec.User == head.User:
+	case s.base != nil && !s.pending.logout && s.base.rec.Bound() && s.base.rec.User == head.User && s.base.rec.Actor == "":
 		head.Binding, head.Thumbprint = s.base.rec.Binding, s.base.rec.Thumbprint
 	case head.Pending || s.came.Header:
 	default:

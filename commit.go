@@ -30,6 +30,7 @@ type commit struct {
 	next     keyspace.SID   // of that record
 	orphaned []string       // ids under which tries of unknown outcome may have left one
 	inserted string         // revision stored under next by a try that got no further
+	keyless  bool           // the key of the session's device is gone: nothing prolongs it
 	open     *attempt       // that may have been performed: nobody can tell yet
 	refusal  error          // why open failed, if that does not pass by itself
 	before   cookieAction   // what the response was to do with the cookie
@@ -80,14 +81,17 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		return waited
 	}
 	settled := false
+	ctx, traced := s.m.trace(ctx, OperationCommit)
 	defer func() {
 		if !settled { // a function of the caller's panicked
 			c.out = outcome{err: errPanicked}
+			traced(errPanicked)
 			s.apply(c)
 		}
 	}()
 	c.out.err = c.perform(s.m.collecting(ctx, &s.events), waits)
 	settled = true
+	traced(c.out.err)
 	if c.out.err != nil {
 		if c.inserted != "" && c.open == nil {
 			c.beginAgain()
@@ -125,7 +129,7 @@ func (s *Session) begin(add func()) (*commit, error) {
 		waited = nil // none of those had it
 	}
 	p := &s.pending
-	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && s.turns() && !s.late()
+	due := s.base != nil && !s.sent && !s.keepID && !s.degraded && !s.passive && s.turns() && !s.late()
 	adopt := p.stamp != "" && s.base.rec.Stamp == ""
 	if !due {
 		p.bind = "" // the next request begins it
@@ -264,7 +268,7 @@ func (s *Session) apply(c *commit) {
 		s.locked, s.isLocked = nil, false
 	}
 	if o.err == nil && c.fresh {
-		s.stream, s.others = nil, nil // they were of the id that was
+		s.stream, s.others, s.expires = nil, nil, time.Time{} // they were of the id that was
 		s.locked, s.isLocked = nil, false
 		s.offered = c.login
 	}
@@ -312,18 +316,32 @@ func (c *commit) run(ctx context.Context) error {
 // write replaces the record by one with the changes, on top of whatever other
 // requests have written to it meanwhile.
 func (c *commit) write(ctx context.Context) error {
+	ends := c.base.rec.Deadline
 	done, err := c.carryOut(ctx, func() (attempt, error) {
+		if c.guard != nil {
+			if err := c.guard(c.base); err != nil {
+				return attempt{}, err
+			}
+		}
 		rec, err := c.onTop(*c.base.rec, c.base.rec)
 		if err != nil {
 			return attempt{}, err
 		}
 		as, err := c.seal(rec, c.base.id)
-		return planWrite(c.base, rec, as, c.m.entryLife(rec)), err
+		if err != nil {
+			return attempt{}, err
+		}
+		a := planWrite(c.base, rec, as, c.m.entryLife(rec))
+		c.lasting(&a, c.base)
+		return a, nil
 	})
 	if err != nil {
 		return err
 	}
 	c.accept(done)
+	if done.result.rec.Deadline != ends && !c.sent {
+		c.out.cookie = cookieSet // it says when the session ends; later the next request does it
+	}
 	c.m.count.commits.Add(1)
 	return nil
 }
@@ -331,5 +349,9 @@ func (c *commit) write(ctx context.Context) error {
 // accept makes what a made the outcome.
 func (c *commit) accept(a *attempt) {
 	c.out.result = a.result
-	c.m.cache.Confirm(a.result.id, a.raw, a.result.rec)
+	if c.s.outside != nil {
+		c.m.cache.Rewrite(a.result.id, a.raw, a.result.rec)
+		return
+	}
+	c.s.confirm(a.result.id, a.raw, a.result.rec, c.prolongs())
 }

@@ -54,8 +54,17 @@ type Config struct {
 	AnonymousTimeout time.Duration
 	// AbsoluteTimeout ends a session that long after its login, or its creation:
 	// 30 days unless set. Activity never extends it (OWASP ASVS 7.3.2, NIST SP
-	// 800-63B).
+	// 800-63B); Session.Extend does. An IdleTimeout longer than one that is set is refused.
 	AbsoluteTimeout time.Duration
+	// Assurance sets the timeouts that are not set to those of an authentication assurance
+	// level (NIST SP 800-63B-4), and refuses longer ones: none unless set.
+	Assurance Assurance
+	// Passive tells which requests a page sends by itself, such as those that poll: they
+	// keep no absent user logged in. They read a session, by GET and PTTL in one round trip,
+	// and prolong nothing; what they write leaves it the time that it had; none is the one
+	// that gets a new id by time. ExpiresAt is then exact. A Login is a beginning all the
+	// same. Nil means none. It must be safe for concurrent use.
+	Passive func(*http.Request) bool
 	// RotateEvery gives a logged-in session a new id that often, 3 hours unless
 	// set; negative means never.
 	RotateEvery time.Duration
@@ -63,6 +72,9 @@ type Config struct {
 	// successor is in use, and how long an ended id is told apart from an unknown
 	// one: 60 seconds unless set.
 	RotateGrace time.Duration
+	// OnReplay says what happens when a rotated id comes after its grace: RefuseReplay
+	// unless set, and EndSession with Assurance AAL2 and above.
+	OnReplay ReplayPolicy
 
 	// Cookie shapes the cookie.
 	Cookie Cookie
@@ -79,6 +91,18 @@ type Config struct {
 	// ErrUnavailable and logs nobody out. RedisTimeout does not bound it: it should
 	// have a timeout of its own.
 	UserStamp func(ctx context.Context, user string) (string, error)
+	// LoadUser loads a user, once a request, for the handler, which gets it from UserAs, and
+	// for the stamp, which is that of UserStamp: set one of the two. Return ErrNoUser for a
+	// user who was deleted: the session ends at this request. Any other error answers
+	// ErrUnavailable and logs nobody out, as do a nil user and a nil pointer without an error.
+	// "" is a stamp like any other: return it always if there is nothing to compare.
+	//
+	// It runs on every hit of a user's session, a half-open one too (UserAs knows no user
+	// there), also while Redis is away; again at Login; and for who acts as a user (see By). It
+	// does not run for anonymous and locked sessions. It must be safe for concurrent use.
+	// RedisTimeout does not bound it: it should have a timeout of its own. What it returns is
+	// kept for the request, in memory alone.
+	LoadUser func(ctx context.Context, id string) (user any, stamp string, err error)
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit. Half-open
 	// logins do not count.
 	MaxPerUser int
@@ -134,9 +158,13 @@ type Config struct {
 	// Unauthorized answers what RequireLogin and RequireRecentLogin refuse: 401
 	// unless set.
 	Unauthorized http.Handler
-	// Forbidden answers whoever has logged in and may not do this: by a device that has not
-	// proved itself. 403 unless set.
+	// Forbidden answers requests that may not do what they ask for, whoever is logged in: what
+	// CSRF refuses, and those of a device that has not proved itself. 403 unless set. It gets
+	// the request as it came; the reason is in an event.
 	Forbidden http.Handler
+	// Trace is called around loads, commits and exchanges with Redis; adapters/otel has one
+	// for OpenTelemetry. Without it nothing of it costs anything.
+	Trace Trace
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
 }
@@ -191,11 +219,10 @@ const (
 // withDefaults fills the fields that are zero.
 func (c Config) withDefaults() Config {
 	c.Prefix = cmp.Or(c.Prefix, defaultPrefix)
-	c.AbsoluteTimeout = cmp.Or(c.AbsoluteTimeout, defaultAbsolute)
-	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdle)
-	c.AnonymousTimeout = cmp.Or(c.AnonymousTimeout, min(defaultAnonymous, c.IdleTimeout))
+	c = c.withLifetimes()
 	c.RotateEvery = cmp.Or(c.RotateEvery, defaultRotateEvery)
 	c.RotateGrace = cmp.Or(c.RotateGrace, defaultRotateGrace)
+	c.OnReplay = c.OnReplay.or(c.Assurance)
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
 	c.OutageWait = cmp.Or(c.OutageWait, defaultOutageWait)
 	c.OutageMaxStale = cmp.Or(c.OutageMaxStale, defaultMaxStale)
@@ -220,7 +247,7 @@ func (c Config) withDefaults() Config {
 
 // check reports every mistake of a Config that has its defaults.
 func (c Config) check() error {
-	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), c.checkUsers(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
 }
 
 func (c Config) checkConnection() error {
@@ -284,7 +311,7 @@ func (c Config) checkTimes() error {
 	if c.AnonymousTimeout > c.IdleTimeout {
 		errs = append(errs, fmt.Errorf("Config.AnonymousTimeout (%s) is longer than IdleTimeout (%s): sessions nobody logged in to may not live longer than those of users", c.AnonymousTimeout, c.IdleTimeout))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkLifetimes())...)
 }
 
 func (c Config) checkLimits() error {
@@ -300,6 +327,9 @@ func (c Config) checkLimits() error {
 	if c.Outage != ServeKnown && c.Outage != FailClosed {
 		errs = append(errs, fmt.Errorf("Config.Outage is %d, want ServeKnown or FailClosed", c.Outage))
 	}
+	if c.OnReplay != RefuseReplay && c.OnReplay != EndSession {
+		errs = append(errs, fmt.Errorf("Config.OnReplay is %d, want RefuseReplay or EndSession", c.OnReplay))
+	}
 	return errors.Join(errs...)
 }
 
@@ -307,19 +337,23 @@ func (c Config) checkLimits() error {
 // (the idle timeout) and REDSESSION_ABSOLUTE (seconds or a Go duration),
 // REDSESSION_SECRETS (comma-separated base64 or hex, newest first),
 // REDSESSION_COOKIE (its name) and REDSESSION_INSECURE (true for plain HTTP in
-// development). A variable that is unset or empty leaves its field zero. Errors
-// name the variable, and never the secret.
+// development). A variable that is unset or empty leaves its field zero.
+//
+// REDSESSION_URL_FILE and REDSESSION_SECRETS_FILE name files to read instead, as platforms mount
+// secrets; in that of the secrets, lines do as commas. They are read once, at most 64 KiB, and
+// white space around their text is ignored. Together with the variable itself, and if the file is
+// unreadable or empty, they are errors. Errors name the variable, and the file, and never the secret.
 func ConfigFromEnv() (Config, error) {
 	c := Config{
-		URL:    environ.Text("REDSESSION_URL"),
 		Prefix: environ.Text("REDSESSION_PREFIX"),
 		Cookie: Cookie{Name: environ.Text("REDSESSION_COOKIE")},
 	}
-	var errs [4]error
+	var errs [5]error
 	c.IdleTimeout, errs[0] = environ.Duration("REDSESSION_EXPIRATION")
 	c.AbsoluteTimeout, errs[1] = environ.Duration("REDSESSION_ABSOLUTE")
 	c.Secrets, errs[2] = environ.Secrets("REDSESSION_SECRETS")
 	c.Cookie.InsecurePlainHTTP, errs[3] = environ.Bool("REDSESSION_INSECURE")
+	c.URL, errs[4] = environ.Line("REDSESSION_URL")
 	for i, err := range errs {
 		if err != nil {
 			errs[i] = fmt.Errorf("redsession: %w", err)

@@ -18,7 +18,8 @@ import (
 // scripts, gone when the browser closes.
 type Cookie struct {
 	// Name is "__Host-session" unless set; "__Secure-session" with Domain, and
-	// "session" with InsecurePlainHTTP.
+	// "session" with InsecurePlainHTTP. With Domain it must begin with "__Secure-" or
+	// "__Http-", which browsers take over HTTPS alone (OWASP ASVS 3.3.1).
 	Name string
 	// Domain lets subdomains send the cookie too. Leave it empty if you can.
 	Domain string
@@ -79,6 +80,8 @@ func (c Cookie) check() error {
 	host := has("__Host-")
 	refuse(host && c.Domain != "", "Name %q forbids Domain: drop one of them", c.Name)
 	refuse(host && c.Path != "/", `Name %q demands Path "/", have %q`, c.Name, c.Path)
+	refuse(c.Domain != "" && !c.InsecurePlainHTTP && !host && !has("__Secure-") && !has("__Http-"),
+		`Name %q with Domain lacks the prefix "__Secure-", without which a page over plain HTTP, or of a subdomain, can plant the cookie: leave Name empty, or set %q`, c.Name, "__Secure-"+c.Name)
 	refuse((host || has("__Secure-") || has("__Http-")) && c.InsecurePlainHTTP,
 		"Name %q demands Secure, which InsecurePlainHTTP removes: leave Name empty for development", c.Name)
 	refuse(!strings.HasPrefix(c.Path, "/") || strings.ContainsFunc(c.Path, func(r rune) bool { return r < ' ' || r == ';' || r == 0x7f }),

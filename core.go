@@ -74,7 +74,7 @@ func newCore(c Config, mistakes error) (*core, error) {
 func (k *core) openStore() {
 	k.store = store.New(store.Config{
 		Client: k.client, Topology: k.topology, Keys: k.keys, Timeout: k.cfg.RedisTimeout,
-		Breaker: k.breaker, PoolCommands: k.own, Apart: tuning.Current().Apart,
+		Breaker: k.breaker, Trace: k.traceExchanges(), PoolCommands: k.own, Apart: tuning.Current().Apart,
 		TidyFailed: func(err error) { k.tellUpkeep(err, func(e Event) { k.emit(context.Background(), e) }) },
 	})
 }
@@ -104,7 +104,7 @@ func (k *core) patient(ctx context.Context) context.Context {
 		return ctx
 	}
 	if s, ok := ctx.Value(k).(*Session); ok {
-		return store.Patient(ctx, &s.budget)
+		return store.Patient(ctx, s.waits())
 	}
 	return store.Patient(ctx, breaker.NewBudget(k.wait()))
 }
@@ -219,7 +219,7 @@ func (k *core) taken(ctx context.Context, id string, known *record.Record, v rec
 	if err != nil || rec == nil {
 		return nil
 	}
-	if known == nil || known.User != rec.User || known.Device() != rec.Device() {
+	if known == nil || !sameTraces(known, rec) {
 		// If this fails, whoever reads the index does it.
 		if left := traces(id, rec); len(left) > 0 {
 			_, _ = k.store.Run(ctx, &store.Plan{Tidy: left})

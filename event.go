@@ -23,7 +23,7 @@ const (
 	EventBound       EventKind = "bound"        // a session belongs to a device from now on
 	EventRevoked     EventKind = "revoked"      // a session was ended by somebody else
 	EventExpired     EventKind = "expired"      // a cookie came whose session had ended by time
-	EventRefused     EventKind = "refused"      // a cookie or a record was not accepted; see Reason
+	EventRefused     EventKind = "refused"      // a cookie, a record, or by CSRF a request, was not accepted; see Reason
 	EventReplayed    EventKind = "replayed"     // a rotated id came after its grace: it may be stolen
 	EventOutageBegan EventKind = "outage began" // a primary cannot be read, or not be written: Reason tells
 	EventOutageEnded EventKind = "outage ended" // it can again, with the same Reason
@@ -37,9 +37,10 @@ type Event struct {
 	Kind       EventKind
 	ID         string // public id of the session, if there is one
 	UserID     string // of the session, if somebody had logged in
+	ActorID    string // who acts as that user, if somebody does: see By
 	Reason     string // why a cookie or record was refused, or a session revoked
 	RemoteAddr string // of the request, if there is one
-	Method     string // of a request that failed
+	Method     string // of a request that failed, or that CSRF refused
 	Path       string // of that, without the query
 	Err        error  // what failed
 }
@@ -73,7 +74,7 @@ func (e Event) level() slog.Level {
 type Stats struct {
 	Hits         uint64 // loads that found a session
 	Misses       uint64 // loads that found none
-	Refused      uint64 // cookies and records that were not accepted
+	Refused      uint64 // cookies, records and, by CSRF, requests that were not accepted
 	Created      uint64 // anonymous sessions stored
 	Logins       uint64
 	Logouts      uint64
@@ -151,9 +152,9 @@ func (a *core) emit(ctx context.Context, e Event) {
 		n.Add(1)
 	}
 	if level := e.level(); a.cfg.Logger.Enabled(ctx, level) {
-		attrs := make([]slog.Attr, 0, 7)
+		attrs := make([]slog.Attr, 0, 8)
 		for _, a := range [...]struct{ key, value string }{
-			{"id", e.ID}, {"user", e.UserID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},
+			{"id", e.ID}, {"user", e.UserID}, {"actor", e.ActorID}, {"reason", e.Reason}, {"remote", e.RemoteAddr}, {"method", e.Method}, {"path", e.Path},
 		} {
 			if a.value != "" {
 				attrs = append(attrs, slog.String(a.key, a.value))

@@ -15,21 +15,29 @@ import (
 
 // exampleManager is what New returns in a real program, on a Redis inside this
 // one.
-func exampleManager() *redsession.Manager {
-	redis, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
+func exampleManager(change ...func(*redsession.Config)) *redsession.Manager {
+	c := exampleConfig()
+	for _, f := range change {
+		f(&c)
 	}
-	m, err := redsession.New(redsession.Config{
-		URL:     "redis://" + redis.Addr(),
-		Secrets: [][]byte{[]byte("32 bytes from openssl rand, no text")},
-		Cookie:  redsession.Cookie{InsecurePlainHTTP: true}, // these examples speak plain HTTP
-		Logger:  slog.New(slog.DiscardHandler),
-	})
+	m, err := redsession.New(c)
 	if err != nil {
 		log.Fatal(err)
 	}
 	return m
+}
+
+func exampleConfig() redsession.Config {
+	redis, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return redsession.Config{
+		URL:     "redis://" + redis.Addr(),
+		Secrets: [][]byte{[]byte("32 bytes from openssl rand, no text")},
+		Cookie:  redsession.Cookie{InsecurePlainHTTP: true}, // these examples speak plain HTTP
+		Logger:  slog.New(slog.DiscardHandler),
+	}
 }
 
 // visitor is a browser: it keeps its cookies.

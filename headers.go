@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"time"
+	"weak"
 
 	"github.com/redsession/redsession/internal/sessioncookie"
 )
@@ -154,11 +157,78 @@ func (s *Session) nest(inner *Session) {
 	s.inner = append(s.inner, inner)
 	s.mu.Unlock()
 	mine, its := &s.m.cfg, &inner.m.cfg
-	if mine.Cookie.Name != its.Cookie.Name && (mine.Header == "" || !strings.EqualFold(mine.Header, its.Header)) || !inner.m.sameName.CompareAndSwap(false, true) {
+	if mine.Cookie.Name == its.Cookie.Name || mine.Header != "" && strings.EqualFold(mine.Header, its.Header) {
+		inner.m.warnOfSameName(s.m)
+	}
+}
+
+// warnOfSameName says once, in the log, that the sessions of m and of another Manager are in each
+// other's way.
+func (m *Manager) warnOfSameName(other *Manager) {
+	if !m.sameName.CompareAndSwap(false, true) {
 		return
 	}
-	its.Logger.Warn("two Managers handle the same requests and keep their sessions in a cookie, or header, of the same name: each makes browsers forget "+
-		"the other's sessions. Give each a Cookie.Name and a Header of its own", "cookie", its.Cookie.Name, "prefix", its.Prefix, "other prefix", mine.Prefix)
+	m.cfg.Logger.Warn("two Managers handle requests of the same browsers and keep their sessions in a cookie, or header, of the same name: each makes browsers forget "+
+		"the other's sessions. Give each a Cookie.Name and a Header of its own", "cookie", m.cfg.Cookie.Name, "prefix", m.cfg.Prefix, "other prefix", other.cfg.Prefix)
+}
+
+// managers are those of this program that are not closed, to tell one whose cookies another
+// takes for its own. It keeps none of them alive.
+var managers neighbours
+
+type neighbours struct {
+	mu   sync.Mutex // guards list
+	list []weak.Pointer[Manager]
+}
+
+func (n *neighbours) add(m *Manager) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(slices.DeleteFunc(n.list, func(p weak.Pointer[Manager]) bool { return p.Value() == nil }), weak.Make(m))
+}
+
+func (n *neighbours) remove(m *Manager) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = slices.DeleteFunc(n.list, func(p weak.Pointer[Manager]) bool { return p.Value() == m })
+}
+
+// of returns the Managers whose cookies browsers cannot keep beside those of m, and that keep
+// other sessions.
+func (n *neighbours) of(m *Manager) (others []*Manager) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.list {
+		o := p.Value()
+		if o == nil || o == m {
+			continue
+		}
+		a, b := m.cfg.Cookie, o.cfg.Cookie
+		if a.Name == b.Name && a.Path == b.Path && a.Domain == b.Domain && (m.cfg.Prefix != o.cfg.Prefix || m.topology.String() != o.topology.String()) {
+			others = append(others, o)
+		}
+	}
+	return others
+}
+
+// lookForNeighbours finds out whether a cookie that led nowhere is another Manager's of this
+// program: one that it alone has signed or, with the same secrets, whose session it knows.
+func (s *Session) lookForNeighbours(now time.Time) {
+	m := s.m
+	if s.came.Header || m.sameName.Load() {
+		return
+	}
+	for _, other := range managers.of(m) {
+		_, theirs := other.cookies.Read(s.r, now)
+		_, ours := m.cookies.Read(s.r, now)
+		for _, tk := range theirs.All() {
+			if !slices.Contains(ours.All(), tk) {
+				m.warnOfSameName(other)
+			} else if _, _, _, known := other.cache.Recall(tk.SID.ID()); known && m.cfg.Prefix != other.cfg.Prefix {
+				m.warnOfSameName(other)
+			}
+		}
+	}
 }
 
 // warnOfPlainHTTP says once, in the log, that browsers will not keep the cookies of this

@@ -147,7 +147,7 @@ func (m *Manager) enter(ctx context.Context, listed []*imported) error {
 	enters, steps := make([]store.Enter, len(listed)), make([]store.Step, len(listed))
 	for i, im := range listed {
 		enters[i] = store.Enter{
-			User: im.rec.User, ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth, Latest: m.latestMark(),
+			Index: store.OfUser(im.rec.User), ID: im.id, Score: im.rec.Auth, Checked: im.rec.Auth, Latest: m.latestMark(),
 			Life: time.Duration(max(im.rec.Deadline-im.rec.Written, 1)) * time.Second,
 		}
 		steps[i] = &enters[i]
@@ -230,7 +230,7 @@ func (m *Manager) prepare(lr *LegacyRecord) (*imported, ImportOutcome) {
 	if ends.IsZero() {
 		ends = now.Add(m.cfg.IdleTimeout)
 	}
-	ttl := min(ends.Sub(now), mostTime)
+	ttl := m.cfg.Assurance.left(lr, now, min(ends.Sub(now), mostTime))
 	if ttl < time.Second {
 		return nil, ImportOutcome{ID: legacyID(lr.ID), Status: ImportExpired}
 	}

@@ -2,13 +2,9 @@ package redsession
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/redsession/redsession/internal/jsonvalue"
@@ -19,8 +15,12 @@ import (
 //
 //	const cart = redsession.Key[[]Item]("cart")
 //
-// Values are kept as JSON, so T must survive encoding/json. The name must be
-// valid UTF-8 and may not be "_flash", where flashes are kept.
+// Values are kept as JSON, so T must survive encoding/json. What would silently be lost there
+// fails the commit: a value of a struct type without exported fields, if it has neither
+// MarshalJSON nor MarshalText, and a value of an interface type that is not empty, wherever in
+// the value they are; unexported fields beside exported ones are no mistake. The name must be
+// valid UTF-8 and may not be "_flash", where flashes are kept. A FlashKey of the same name is
+// something else.
 type Key[T any] string
 
 var errKeyNotUTF8 = errors.New("redsession: a key is not valid UTF-8")
@@ -46,13 +46,20 @@ func (k Key[T]) Load(s *Session) (v T, ok bool, err error) {
 }
 
 // valueError is that a value of a session did not encode or decode. Its text
-// leaves the cause out, which may quote the value; errors.As finds it.
+// leaves the cause out, which may quote the value, unless it names types alone; errors.As
+// finds it.
 type valueError struct {
 	what  string
 	cause error
 }
 
-func (e *valueError) Error() string { return fmt.Sprintf("%s failed (%T)", e.what, e.cause) }
+func (e *valueError) Error() string {
+	var said jsonvalue.Error
+	if errors.As(e.cause, &said) {
+		return e.what + ": " + said.Error()
+	}
+	return fmt.Sprintf("%s failed (%T)", e.what, e.cause)
+}
 func (e *valueError) Unwrap() error { return e.cause }
 
 func (k Key[T]) failed(doing string, cause error) error {
@@ -74,8 +81,8 @@ func (k Key[T]) Set(s *Session, v T) {
 
 // Update replaces the value by what fn makes of it, exactly once, whatever
 // other requests do to it. fn gets the zero T if there is no value. It runs at
-// once, and again for each conflict, so it must be pure. Update of a value that
-// does not decode fails the commit.
+// once, and again for each conflict, so it must be pure: Refresh is for what is not. Update of a
+// value that does not decode fails the commit.
 func (k Key[T]) Update(s *Session, fn func(T) T) {
 	s.update(k.name(), func(raw string) (string, error) {
 		var old T
@@ -119,6 +126,7 @@ func (k Key[T]) name() string {
 
 // record applies op to what the handler sees and keeps it for the commit.
 func (s *Session) record(op record.Op) {
+	s.warnOfLate("value", op.Name)
 	s.lock()
 	defer s.mu.Unlock()
 	s.recordLocked(op, op)
@@ -150,6 +158,7 @@ func (s *Session) recordLocked(op, effect record.Op) {
 // more for each conflict. fn runs without the lock, so that it cannot
 // deadlock; if the value changed meanwhile it runs again.
 func (s *Session) update(name string, fn func(old string) (string, error)) {
+	s.warnOfLate("value", name)
 	for {
 		old, _ := s.value(name)
 		raw, err := fn(old)
@@ -181,6 +190,9 @@ func (s *Session) updateFrom(name, old, raw string, fn func(old string) (string,
 // take removes the value called name by a commit of its own, and returns it as the
 // application that Redis accepted found it, "" for none.
 func (s *Session) take(ctx context.Context, name string) (taken string, err error) {
+	if s.outside != nil {
+		return "", errOutside("Take")
+	}
 	if _, there := s.value(name); !there {
 		return "", s.broken
 	}
@@ -201,79 +213,6 @@ func (s *Session) value(name string) (string, bool) {
 	s.lock()
 	defer s.mu.Unlock()
 	return record.Find(s.view(), name)
-}
-
-// flashKey is where flashes lie among the values.
-const flashKey = "_flash"
-
-// maxFlashes are kept, the latest ones: pages that show none must not fill the
-// session.
-const maxFlashes = 50
-
-// flash is a message and what tells it from an equal one. An imported one is a text alone.
-type flash [2]string
-
-func (f *flash) UnmarshalJSON(raw []byte) error {
-	if json.Unmarshal(raw, (*[2]string)(f)) == nil {
-		return nil
-	}
-	return json.Unmarshal(raw, &f[1])
-}
-
-// readFlashes returns what raw holds. What does not decode is none: it must not keep a
-// session from going on.
-func readFlashes(raw string) []flash {
-	list, err := jsonvalue.Decode[[]flash](raw)
-	if err != nil {
-		return nil
-	}
-	return list
-}
-
-// Flash keeps a message for the next page that asks for Flashes. It survives
-// login and logout, but not a login as another user. The latest 50 are kept. A message
-// that is not valid UTF-8 fails the commit.
-func (s *Session) Flash(message string) {
-	f := flash{rand.Text()[:6], message}
-	s.updateFlashes(func(old []flash) []flash {
-		return append(old[max(0, len(old)-maxFlashes+1):], f)
-	})
-}
-
-// Flashes returns the messages not shown yet, oldest first, and removes them. In a HEAD
-// request and a prefetch, which show nobody anything, they stay. If two requests ask at
-// once both may get a message; none is lost.
-func (s *Session) Flashes() []string {
-	raw, ok := s.value(flashKey)
-	if !ok {
-		return nil
-	}
-	shown := readFlashes(raw)
-	if !s.unseen() {
-		s.updateFlashes(func(old []flash) []flash {
-			return slices.DeleteFunc(old, func(f flash) bool { return slices.Contains(shown, f) })
-		})
-	}
-	messages := make([]string, len(shown))
-	for i, f := range shown {
-		messages[i] = f[1]
-	}
-	return messages
-}
-
-// unseen tells whether nobody is going to see the response now.
-func (s *Session) unseen() bool {
-	h := s.r.Header
-	return s.r.Method == http.MethodHead || strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch"
-}
-
-func (s *Session) updateFlashes(fn func([]flash) []flash) {
-	s.update(flashKey, func(raw string) (string, error) {
-		if next := fn(readFlashes(raw)); len(next) > 0 {
-			return jsonvalue.Encode(next)
-		}
-		return "", nil
-	})
 }
 
 func setOp(name, raw string) record.Op { return record.Op{Kind: record.Set, Name: name, Raw: raw} }

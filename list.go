@@ -9,10 +9,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redsession/redsession/internal/keyspace"
+	"github.com/redsession/redsession/internal/loginfact"
 	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/rediserr"
 	"github.com/redsession/redsession/internal/store"
@@ -29,7 +29,10 @@ type Info struct {
 	LastSeen   time.Time
 	ExpiresAt  time.Time // if no further request comes
 	TTL        time.Duration
-	Bytes      int // of the record in Redis
+	Bytes      int    // of the record in Redis
+	Label      string // that the login gave it
+	ActorID    string // who acts as UserID, "" if nobody does: see By
+	Level      int    // that the login proved: see Proved
 	// DeviceBound tells whether the session belongs to a device: see Config.DeviceBinding.
 	DeviceBound bool
 }
@@ -53,9 +56,11 @@ func (k *core) info(e store.Entry) (Info, bool) {
 		ID: e.ID, RemoteAddr: strings.Clone(rec.RemoteAddr), UserAgent: strings.Clone(rec.UserAgent),
 		CreatedAt: time.Unix(rec.Created, 0), AuthTime: unixMicro(rec.Auth),
 		LastSeen: seen, ExpiresAt: now.Add(e.TTL), TTL: e.TTL, Bytes: len(e.Raw()), DeviceBound: rec.Bound(),
+		Label: strings.Clone(rec.Label), ActorID: strings.Clone(rec.Actor),
 	}
 	if rec.LoggedIn() {
 		i.UserID = strings.Clone(rec.User)
+		i.Level = loginfact.Parse(rec.Proved).Level
 	}
 	return i, true
 }
@@ -109,39 +114,55 @@ func (a *Admin) Count(ctx context.Context) (n int, err error) {
 }
 
 // Sessions lists the sessions that user is logged in to, the latest login
-// first. Entries of sessions that have ended are removed from the index.
+// first. Those in which somebody acts as the user are among them (see By), those in which
+// the user acts as another are not. Entries of sessions that have ended are removed from the
+// index.
 func (a *Admin) Sessions(ctx context.Context, user string) ([]Info, error) {
-	infos, err := a.sessions(a.patient(ctx), user)
+	infos, err := a.sessions(a.patient(ctx), func(i Info) bool { return i.UserID == user }, store.OfUser(user))
 	if err != nil {
 		return nil, fmt.Errorf("redsession: listing the user's sessions: %w: %w", ErrUnavailable, err)
+	}
+	return infos, nil
+}
+
+// sessions reads indexes page by page, and takes out what is dead. It returns the sessions
+// that match, the latest login first.
+func (k *core) sessions(ctx context.Context, match func(Info) bool, all ...store.Index) (infos []Info, err error) {
+	listed := make(map[string]bool) // a session that is just rotating may have two entries
+	for _, in := range all {
+		err := k.eachCurrent(ctx, in, func(e living) {
+			if i, ok := k.info(e.Entry); ok && match(i) && !listed[i.ID] {
+				listed[i.ID] = true
+				infos = append(infos, i)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	slices.SortStableFunc(infos, func(a, b Info) int { return b.AuthTime.Compare(a.AuthTime) })
 	return infos, nil
 }
 
-// sessions reads user's index page by page, and takes out what is dead.
-func (k *core) sessions(ctx context.Context, user string) (infos []Info, err error) {
-	listed := make(map[string]bool) // a session that is just rotating may have two entries
+// eachCurrent calls fn with the sessions of an index, and takes out what is dead.
+func (k *core) eachCurrent(ctx context.Context, in store.Index, fn func(living)) error {
 	for skip := 0; ; {
-		entries, err := k.store.Index(ctx, user, skip, store.Page)
+		entries, err := k.store.Index(ctx, in, skip, store.Page)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		found, dead, err := k.current(ctx, user, entries)
+		found, dead, err := k.current(ctx, in, entries)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, e := range found {
-			if i, ok := k.info(e.Entry); ok && i.UserID == user && !listed[i.ID] {
-				listed[i.ID] = true
-				infos = append(infos, i)
-			}
+			fn(e)
 		}
-		if err := k.leaveIndex(ctx, user, dead); err != nil {
-			return nil, err
+		if err := k.leaveIndex(ctx, in, dead); err != nil {
+			return err
 		}
 		if skip += len(entries) - len(dead); len(entries) < store.Page {
-			return infos, nil
+			return nil
 		}
 	}
 }
@@ -149,16 +170,17 @@ func (k *core) sessions(ctx context.Context, user string) (infos []Info, err err
 // entryGrace is how young an entry may be that has no record: its login may be under way.
 const entryGrace = 10 * time.Minute
 
-// living is a session of a user's index.
+// living is a session of an index.
 type living struct {
 	store.Entry
 	login int64 // Unix microseconds
+	acted bool  // somebody acts as its user
 }
 
-// current reads what the entries of a page of user's index have become, over timed
+// current reads what the entries of a page of an index have become, over timed
 // rotations, and returns the sessions, the oldest login first. It tells which entries are
 // dead, or a second one of the same session.
-func (k *core) current(ctx context.Context, user string, entries []store.Indexed) (found []living, dead []string, err error) {
+func (k *core) current(ctx context.Context, in store.Index, entries []store.Indexed) (found []living, dead []string, err error) {
 	began, dead := idsAlone(entries)
 	at := slices.Clone(began) // where each goes on
 	known := make(map[string]bool)
@@ -171,9 +193,9 @@ func (k *core) current(ctx context.Context, user string, entries []store.Indexed
 		for i, e := range page {
 			rec, err := k.open(e.ID, e.Value)
 			switch leads := e.Head().Leads(); {
-			case rec != nil && err == nil && rec.User == user && !known[e.ID]:
+			case rec != nil && err == nil && belongs(rec, in) && !known[e.ID]:
 				known[e.ID] = true
-				found = append(found, living{e, at[i].Score})
+				found = append(found, living{e, at[i].Score, rec.Actor != ""})
 			case leads != "":
 				next, from = append(next, store.Indexed{ID: leads, Score: at[i].Score}), append(from, began[i])
 			case err != nil && e.Head().Kind.Live(): // another server may have the secret
@@ -213,11 +235,11 @@ func idsOf(entries []store.Indexed) []string {
 	return ids
 }
 
-func (k *core) leaveIndex(ctx context.Context, user string, ids []string) error {
+func (k *core) leaveIndex(ctx context.Context, in store.Index, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return k.store.Each(ctx, []store.Step{&store.Leave{User: user, IDs: ids}})
+	return k.store.Each(ctx, []store.Step{&store.Leave{Index: in, IDs: ids}})
 }
 
 // longIndex is how many entries an index may have before a login looks whether some are
@@ -229,9 +251,9 @@ const longIndex = 50
 // takes dead entries out of a long index. What cannot be done now is found again at the
 // next login. What earlier tries of the same login left, orphaned, counts for nothing.
 func (k *core) trim(ctx context.Context, entered *store.Enter, orphaned []string) {
-	user := entered.User
+	in, user := entered.Index, entered.User
 	if entered.Aside {
-		k.emit(ctx, Event{Kind: EventRefused, UserID: user, Reason: "something else lay where the index of the user's sessions belongs"})
+		k.emit(ctx, Event{Kind: EventRefused, UserID: user, Reason: "something else lay where the index of " + whose(in) + " belongs"})
 	}
 	switch {
 	case entered.Over > 0:
@@ -241,12 +263,12 @@ func (k *core) trim(ctx context.Context, entered *store.Enter, orphaned []string
 	case entered.Length > longIndex:
 		k.store.Background(ctx, func(ctx context.Context) {
 			// Anywhere: living ones at the beginning would shield the dead behind them.
-			entries, err := k.store.Index(ctx, user, rand.IntN(int(entered.Length)-longIndex+1), longIndex)
+			entries, err := k.store.Index(ctx, in, rand.IntN(int(entered.Length)-longIndex+1), longIndex)
 			if err != nil {
 				return
 			}
-			if _, dead, err := k.current(ctx, user, entries); err == nil {
-				_ = k.leaveIndex(ctx, user, dead)
+			if _, dead, err := k.current(ctx, in, entries); err == nil {
+				_ = k.leaveIndex(ctx, in, dead)
 			}
 		})
 	}
@@ -266,15 +288,17 @@ func (k *core) evict(ctx context.Context, entered *store.Enter, orphaned []strin
 	}
 	var alive []store.Indexed
 	for page, skip := 1, 0; ; page++ {
-		found, dead, err := k.current(ctx, entered.User, entries)
+		found, dead, err := k.current(ctx, entered.Index, entries)
 		if err != nil {
 			return err
 		}
-		if err := k.leaveIndex(ctx, entered.User, dead); err != nil {
+		if err := k.leaveIndex(ctx, entered.Index, dead); err != nil {
 			return err
 		}
 		for _, e := range found {
-			if !counted[e.ID] { // a session that is just rotating may have two entries
+			if e.acted { // counts for nothing
+				over--
+			} else if !counted[e.ID] { // a session that is just rotating may have two entries
 				counted[e.ID] = true
 				alive = append(alive, store.Indexed{ID: e.ID})
 			}
@@ -284,14 +308,14 @@ func (k *core) evict(ctx context.Context, entered *store.Enter, orphaned []strin
 		if over <= 0 || len(entries) < store.Page || page == maxEvictPages {
 			break
 		}
-		if entries, err = k.store.Index(ctx, entered.User, skip, store.Page); err != nil {
+		if entries, err = k.store.Index(ctx, entered.Index, skip, store.Page); err != nil {
 			return err
 		}
 	}
 	beyond := min(max(len(alive)+1-entered.Limit, 0), len(alive))
 	all := func(string, *record.Record) bool { return true }
 	for end := range slices.Chunk(alive[:beyond], store.Page) {
-		if _, err := k.revokePage(ctx, entered.User, end, "more logins than MaxPerUser", all, map[string]bool{}, map[string]bool{}); err != nil {
+		if _, err := k.revokePage(ctx, entered.Index, end, "more logins than MaxPerUser", all, map[string]bool{}, map[string]bool{}); err != nil {
 			return err
 		}
 	}
@@ -307,35 +331,4 @@ func asStoreError(err error) *store.Error {
 		return e
 	}
 	return nil
-}
-
-// atOnce is how many sessions are ended at once: one after the other each would wait for
-// a round trip, and for Redis's disk if that is slow.
-const atOnce = 16
-
-// forEachInParallel calls fn for all of ids, for some at once, and returns the first
-// error.
-func forEachInParallel(ids []string, fn func(id string) error) error {
-	queue := make(chan string)
-	var workers sync.WaitGroup
-	var mu sync.Mutex // guards failed
-	var failed error
-	for range min(atOnce, len(ids)) {
-		workers.Go(func() {
-			for id := range queue {
-				err := fn(id)
-				mu.Lock()
-				if failed == nil {
-					failed = err
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for _, id := range ids {
-		queue <- id
-	}
-	close(queue)
-	workers.Wait()
-	return failed
 }

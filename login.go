@@ -21,50 +21,34 @@ var (
 	errCookieStays = fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
 )
 
-// LoginOption changes what Login does.
-type LoginOption func(*loginOptions)
-
-type loginOptions struct {
-	remember time.Duration
-	pending  bool
-}
-
-// RememberFor keeps this login for d ("remember me"): the cookie survives the
-// browser, and both the idle and the absolute lifetime are d. It panics if d is
-// under a second. NIST SP 800-63B advises against it for more than AAL1.
-func RememberFor(d time.Duration) LoginOption {
-	if d < time.Second {
-		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
-	}
-	return func(o *loginOptions) { o.remember = d }
-}
-
-// Pending says that the password was right and a second factor is missing:
-// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
-// to call Promote. Until then the session is in no list of the user's.
-func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
-
 // Login makes this the session of user. Call it once the user has proved who
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
 // come along; as another user the session starts empty. It stands, from empty, though the
-// old session has ended meanwhile, and is ErrGone if the user's sessions, or those beside
-// another one, were revoked after the request began. It panics if user is "".
+// old session has ended meanwhile, and is ErrGone if the user's sessions, those beside
+// another one, or those with one of its tags, were revoked after the request began. It panics
+// if user is "".
 func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
 	}
-	var o loginOptions
-	for _, opt := range opts {
-		opt(&o)
+	if s.refusedOutside("Login") {
+		return
 	}
-	stamp, err := s.m.presentStamp(s.r.Context(), user)
+	o := collect(opts)
+	s.warnOfLate("login", "")
+	known, stamp, err := s.presentUser(user)
 	s.lock()
 	defer s.mu.Unlock()
-	if err != nil && s.pending.err == nil {
-		s.pending.err = unavailable(err)
+	s.user = known
+	if err != nil {
+		s.failLocked(err)
 	}
-	s.loginLocked(user, int64(o.remember/time.Second), o.pending)
+	if err := s.checkFacts(user, &o.facts); err != nil {
+		s.failLocked(err)
+		return
+	}
+	s.loginLocked(user, int64(o.remember/time.Second), o.pending, o.facts)
 	s.head.Stamp, s.pending.checked = stamp, s.loadedAt
 	if o.pending { // Promote goes by it: the password may have been checked long before this call
 		s.head.Auth = s.loadedAt
@@ -73,24 +57,35 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 
 // Promote completes a login that was Pending, under a new id. Without a pending
 // login the commit fails; it is ErrGone if that login has ended, or the user's sessions, or
-// those beside another one, were revoked, since the password was checked.
-func (s *Session) Promote() {
+// those beside another one or with one of its tags, were revoked, since the password was
+// checked. Of the options it takes Proved alone, and panics on others: the rest is what that
+// login said.
+func (s *Session) Promote(opts ...LoginOption) {
+	if s.refusedOutside("Promote") {
+		return
+	}
+	o := collect(opts)
+	if o.remember != 0 || o.pending || o.label != nil || len(o.tags) > 0 || o.actor != "" {
+		panic("redsession: Promote takes Proved alone: give the other options to the Login that is Pending")
+	}
 	s.lock()
 	defer s.mu.Unlock()
-	if !s.head.Pending {
-		if s.pending.err == nil {
-			s.pending.err = errNotPending
-		}
+	switch {
+	case !s.head.Pending:
+		s.failLocked(errNotPending)
+		return
+	case o.err != nil:
+		s.failLocked(o.err)
 		return
 	}
 	checked := s.head.Auth // of the password
-	s.loginLocked(s.head.User, s.head.Remember, false)
+	s.loginLocked(s.head.User, s.head.Remember, false, o.facts)
 	s.pending.promote, s.pending.checked = true, checked
 }
 
-func (s *Session) loginLocked(user string, remember int64, pending bool) {
+func (s *Session) loginLocked(user string, remember int64, pending bool, said facts) {
 	now := s.m.cfg.Now()
-	keep := s.head.User == "" || s.head.User == user
+	keep := s.head.User == "" || s.head.User == user && s.head.Actor == ""
 	if !keep {
 		s.pending.ops, s.fields, s.parsed = nil, nil, true
 	} else {
@@ -110,12 +105,15 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 		head.Created = now.Unix()
 	}
 	s.bindLogin(&head)
+	s.stateLocked(&head, said, keep)
 	switch {
 	case pending:
 		head.Idle, head.Deadline = seconds(pendingLife), now.Add(pendingLife).Unix()
 	case remember > 0:
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
+	s.limitLogin(&head)
+	s.limitActor(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
@@ -131,6 +129,10 @@ func (s *Session) loginLocked(user string, remember int64, pending bool) {
 // ended yet. This process then serves it no more and ends it when Redis is back, and the
 // client gets a cookie in its place by which any server that gets it does so.
 func (s *Session) Logout() {
+	if s.refusedOutside("Logout") {
+		return
+	}
+	s.warnOfLate("logout", "")
 	s.lock()
 	defer s.mu.Unlock()
 	flashes, there := record.Find(s.view(), flashKey)
@@ -167,8 +169,8 @@ func (c *commit) commitLogin(ctx context.Context) error {
 		c.endLeft(ctx, began)
 	}
 	c.endOthers(ctx)
-	if done.enter != nil {
-		c.m.trim(ctx, done.enter, c.orphaned)
+	for _, entered := range done.entered {
+		c.m.trim(ctx, entered, c.orphaned)
 	}
 	if c.head.Pending {
 		c.replaced(EventPending)
@@ -194,13 +196,14 @@ func (c *commit) loginAttempt() (attempt, error) {
 		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, checked: c.checked, latest: m.latestMark(),
 	}
 	if old := c.base; old != nil {
-		p.keep = old.rec.User == "" || old.rec.User == at.rec.User
+		same := old.rec.User == "" || old.rec.User == at.rec.User && old.rec.Actor == ""
+		p.keep = same || at.rec.Actor != "" // who acts must be logged in
 		key, life := m.keys.Session(old.id), m.cfg.RotateGrace
 		tomb := record.NewTombstone(m.cfg.Now(), life)
-		if p.keep {
+		if same {
 			tomb = record.NewLoginTombstone(m.cfg.Now(), life, at.id)
 		}
-		p.over = sealed{old.id, tomb.Encode(m.ring, key), life}
+		p.over = sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: life}
 	}
 	return planLogin(p), nil
 }
@@ -222,7 +225,7 @@ func (c *commit) goOnFromLogin(ctx context.Context, id string) error {
 		case tomb != nil && tomb.Kind == record.LoggedIn:
 			id = tomb.Next
 			continue
-		case rec == nil || rec.User != c.head.User || rec.Pending != c.head.Pending || rec.TTL(c.m.cfg.Now()) <= 0:
+		case rec == nil || rec.User != c.head.User || rec.Actor != c.head.Actor || rec.Pending != c.head.Pending || rec.TTL(c.m.cfg.Now()) <= 0:
 			return errEnded
 		}
 		c.base, c.merged = &stored{id: id, rec: rec}, true
@@ -232,10 +235,10 @@ func (c *commit) goOnFromLogin(ctx context.Context, id string) error {
 }
 
 // startEmpty lets a login stand though the session that it began from has ended: nothing
-// of a user's comes back. A promotion does not stand, as what proved the first factor is
-// gone.
+// of a user's comes back, nor what it had proved. A promotion does not stand, as what
+// proved the first factor is gone, nor a login By somebody whose session has ended.
 func (c *commit) startEmpty() bool {
-	if !c.login || c.promote {
+	if !c.login || c.promote || c.said.actor != "" || c.said.state(c.m.ring, &c.head, &record.Record{}) != nil {
 		return false
 	}
 	c.base, c.carry, c.fields, c.merged = nil, false, nil, true
@@ -259,20 +262,6 @@ func (c *commit) endLeft(ctx context.Context, at *stored) {
 	}
 	c.m.block(at)
 	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
-}
-
-// presentStamp is what a login is sealed with. Nothing else reads it anew, and
-// Login does so when it is called, right after the password was checked:
-// whatever was sealed before the stamp changed stays what it was.
-func (m *Manager) presentStamp(ctx context.Context, user string) (string, error) {
-	if m.cfg.UserStamp == nil {
-		return "", nil
-	}
-	stamp, err := m.cfg.UserStamp(context.WithoutCancel(ctx), user)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errStamp, err)
-	}
-	return m.ring[0].Stamp(user, stamp), nil
 }
 
 // commitLogout ends the session before anything else. What the handler set after
@@ -325,7 +314,7 @@ func (c *commit) endSessions(ctx context.Context) error {
 		m.cache.Unblock(at.id)
 		m.tellEnded(at.id, origin(at.id, at.rec))
 		if at == c.base || c.base == nil {
-			c.s.note(Event{Kind: EventLogout, ID: at.id, UserID: cmp.Or(c.user, at.rec.User)})
+			c.s.note(Event{Kind: EventLogout, ID: at.id, UserID: cmp.Or(c.user, at.rec.User), ActorID: at.rec.Actor})
 		}
 	}
 	c.out.ended = c.out.ended || len(all) > 0

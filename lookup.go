@@ -3,7 +3,6 @@ package redsession
 import (
 	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -29,14 +28,16 @@ type candidate struct {
 	stamp    string // that a live one is to take
 	known    bool   // those bytes were verified before
 	followed bool   // the client still has a rotated id
+	claim    claim  // of the token that led to a live one, unless it was followed
 	ended    ending // of one that ended lately
 	late     lateUse
 }
 
-// lateUse is the use of a rotated id after its grace.
-type lateUse struct {
-	id     string // that came
-	origin string // of its session
+// claim is what a token says of the session's end, and for how long the load has asked Redis
+// to keep that on its word: 0 for not at all. The zero value is that of no token.
+type claim struct {
+	idle, deadline int64
+	hit            time.Duration
 }
 
 // ending is the end of an id by a login or a logout a moment ago.
@@ -100,7 +101,7 @@ func choose(alive []candidate) (winner *candidate, others []*stored, twoUsers bo
 			guest = c
 		case winner == nil:
 			winner = c
-		case c.at.rec.User != winner.at.rec.User:
+		case c.at.rec.User != winner.at.rec.User || c.at.rec.Actor != winner.at.rec.Actor:
 			twoUsers = true
 		case c.better(winner):
 			winner = c
@@ -136,20 +137,23 @@ func (c *candidate) rank() int {
 }
 
 // resolve finds out what at names, over the tombstones of timed rotations. v is what lies
-// there, which the hit has prolonged to ttl.
-func (s *Session) resolve(bounded *lazyContext, at *stored, ttl time.Duration, v record.Value, now time.Time) (candidate, error) {
+// there, and said what led there.
+func (s *Session) resolve(bounded *lazyContext, at *stored, said claim, v record.Value, now time.Time) (candidate, error) {
 	m, first := s.m, at.id
 	for hop := range maxHops {
 		c, tomb := s.inspect(at, v, hop > 0, now)
-		if tomb != nil && hop == 0 && ttl > 0 { // the hit has prolonged the tombstone, whose life is its own
-			if left := time.Duration(tomb.Deadline-now.Unix()) * time.Second; left < ttl {
-				_ = m.store.Expire(bounded.get(), at.id, max(left, time.Second))
+		if tomb != nil && hop == 0 && said.hit > 0 { // whose life is its own
+			if ttl := max(record.TTL(now, said.idle, tomb.Deadline), time.Second); ttl != said.hit {
+				_ = m.store.Expire(bounded.get(), at.id, ttl)
 			}
+		}
+		if hop == 0 {
+			c.claim = said
 		}
 		switch c.verdict {
 		case leadsOn:
 		case replayed:
-			c.late = lateUse{id: first, origin: origin(at.id, at.rec)}
+			c.late = lateUse{id: first, origin: origin(at.id, at.rec), at: at.id}
 			if tomb != nil {
 				c.late.origin = cmp.Or(tomb.Origin, at.id)
 			}
@@ -168,20 +172,12 @@ func (s *Session) resolve(bounded *lazyContext, at *stored, ttl time.Duration, v
 			return candidate{verdict: rejected}, nil
 		}
 		at = next
-		if v, err = m.store.Get(bounded.get(), at.id); err != nil {
+		if v, at.left, err = s.look(bounded.get(), at.id); err != nil {
 			return candidate{}, err
 		}
 	}
 	s.note(Event{Kind: EventRefused, ID: first, Reason: "rotated too often"})
 	return candidate{verdict: rejected}, nil
-}
-
-// noteReplay tells that a rotated id came after its grace, unless the client shows what the
-// session has become as well: a browser may keep two cookies.
-func (s *Session) noteReplay(late lateUse, alive []candidate) {
-	if !slices.ContainsFunc(alive, func(c candidate) bool { return origin(c.at.id, c.at.rec) == late.origin }) {
-		s.note(Event{Kind: EventReplayed, ID: late.id, Reason: "rotated id after its grace"})
-	}
 }
 
 // inspect opens what lies at at and judges it.
@@ -226,6 +222,12 @@ func (l *lazyContext) get() context.Context {
 		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
 	}
 	return l.ctx
+}
+
+// pause moves the deadline, as d was spent on something else.
+func (l *lazyContext) pause(d time.Duration) {
+	l.cancel()
+	l.ctx, l.stop, l.deadline = nil, nil, l.deadline.Add(d)
 }
 
 func (l *lazyContext) cancel() {

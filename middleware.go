@@ -42,7 +42,7 @@ var (
 	// ErrTooLarge is a session whose values are beyond Config.MaxBytes. Nothing was
 	// stored. Status 500.
 	ErrTooLarge = errors.New("session too large")
-	// ErrUnavailable is that Redis, or Config.UserStamp, did not answer in time,
+	// ErrUnavailable is that Redis, or Config.LoadUser or UserStamp, did not answer in time,
 	// that Redis refused, that nobody can tell whether a change was stored, or that the
 	// request's deadline was over before a change that needs a cookie. Status 503.
 	ErrUnavailable = errors.New("session store unavailable")
@@ -66,8 +66,11 @@ type Manager struct {
 
 	expireTold sometimes   // of refusals to prolong
 	readTold   sometimes   // of refusals to read
+	flashTold  sometimes   // of flashes that do not decode
 	plainHTTP  atomic.Bool // told that browsers drop the cookies
 	sameName   atomic.Bool // told that another Manager's cookie has the same name
+	notPassive atomic.Bool // told that TimeLeft is asked by requests that prolong
+	lateTold   atomic.Bool // told that a session was changed after its request
 	away       atomic.Bool // down is not empty
 	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
@@ -100,6 +103,7 @@ func New(c Config) (*Manager, error) {
 		Look: m.lookAtStreams, Shard: m.shard, Ended: ErrGone,
 	})
 	m.onEnd = m.forgetEnded
+	managers.add(m)
 	m.greet()
 	return m, nil
 }
@@ -125,6 +129,7 @@ func (m *Manager) greet() {
 // Afterwards every load and commit is ErrUnavailable. A client passed in Config.Client
 // stays open.
 func (m *Manager) Close() error {
+	managers.remove(m)
 	m.streams.Close()
 	err := m.closeOutage()
 	m.store.Close() // first: what commits left to the background is still sent
@@ -237,14 +242,9 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		x := &exchange{Context: r.Context()}
+		x, err := m.receive(r)
 		s := &x.session
-		s.m, s.r = m, r
-		err := s.load(loading{x})
-		s.tell()
-		s.r = r.WithContext(x)
 		if err != nil {
-			s.broken = err
 			m.answer(w, s.r, err)
 			return
 		}
@@ -261,6 +261,19 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	})
 }
 
+// receive loads the session of r.
+func (m *Manager) receive(r *http.Request) (*exchange, error) {
+	x := &exchange{Context: r.Context()}
+	s := &x.session
+	s.m, s.r = m, r
+	ctx, done := m.trace(loading{x}, OperationLoad)
+	s.broken = s.load(ctx)
+	done(s.broken)
+	s.tell()
+	s.r = r.WithContext(x)
+	return x, s.broken
+}
+
 // settleCopy gives the request that the server knows what its copy with a context owes
 // it: the route, for middlewares outside that name it in logs and metrics, and the removal
 // of uploaded files. It does not show them the form, which may hold passwords.
@@ -273,20 +286,26 @@ func settleCopy(r, inner *http.Request) {
 
 // answer lets the ErrorHandler answer a request with err.
 func (m *Manager) answer(w http.ResponseWriter, r *http.Request, err error) {
-	e := Event{Kind: EventFailed, Reason: refusal(err), Err: err}
-	e.ofRequest(r, m.cfg.TrustedHops)
 	s := m.FromContext(r.Context())
-	s.mu.Lock()
-	if e.UserID = s.head.User; s.base != nil {
-		e.ID = s.base.id
-	}
-	s.mu.Unlock()
-	m.emit(r.Context(), e)
+	m.tellOf(r, s, Event{Kind: EventFailed, Reason: refusal(err), Err: err})
 	neverStore(w.Header()) // whatever answers: it is of this moment alone
 	m.cfg.ErrorHandler(w, r, err)
 	if s.changed() {
 		m.cfg.Logger.Warn("what Config.ErrorHandler changes in a session is lost: it must call Save", "method", r.Method, "path", r.URL.Path)
 	}
+}
+
+// tellOf emits e with what is to be told of r and its session, which may be nil.
+func (m *Manager) tellOf(r *http.Request, s *Session, e Event) {
+	e.ofRequest(r, m.cfg.TrustedHops)
+	if s != nil {
+		s.mu.Lock()
+		if e.UserID = s.head.User; s.base != nil {
+			e.ID = s.base.id
+		}
+		s.mu.Unlock()
+	}
+	m.emit(r.Context(), e)
 }
 
 func answerError(w http.ResponseWriter, _ *http.Request, err error) {

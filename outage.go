@@ -201,10 +201,11 @@ func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known boo
 	}
 	var alive []candidate
 	for _, tk := range tokens {
-		at, confirmed := m.recall(tk.SID, now)
+		at, confirmed, until := m.recall(tk.SID, now)
 		if at == nil || !s.hasProof(at.rec, now) { // it might be another user's, or the one to win
 			return false, found, nil
 		}
+		at.left = until.Sub(now)
 		alive = append(alive, candidate{at: at})
 		if confirmed.Before(s.confirmed) {
 			s.confirmed = confirmed
@@ -214,29 +215,30 @@ func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known boo
 	if winner == nil {
 		return false, found, nil
 	}
-	if _, ok, err := s.checkStamp(winner.at.rec); !ok || err != nil {
+	if _, why, err := s.checkStamp(winner.at.rec); why != "" || err != nil {
 		return err == nil, verdicts{rejected: true}, err
 	}
 	s.use(winner.at)
+	s.expires = now.Add(winner.at.left)
 	s.degraded, s.others = true, others
 	m.count.degraded.Add(1)
 	return true, verdicts{live: true}, nil
 }
 
 // recall returns what this process last knew of the session of sid, if that may be
-// served, and when Redis confirmed it.
-func (m *Manager) recall(sid keyspace.SID, now time.Time) (*stored, time.Time) {
-	at := &stored{sid: sid, id: sid.ID()}
-	raw, confirmed, ok := m.cache.Recall(at.id)
+// served, when Redis confirmed it, and when it ends there.
+func (m *Manager) recall(sid keyspace.SID, now time.Time) (at *stored, confirmed, until time.Time) {
+	at = &stored{sid: sid, id: sid.ID()}
+	raw, confirmed, until, ok := m.cache.Recall(at.id)
 	if !ok {
-		return nil, confirmed
+		return nil, confirmed, until
 	}
 	rec, _, err := record.Open(m.ring, m.keys.Session(at.id), raw)
 	if err != nil || rec == nil || rec.TTL(now) <= 0 {
-		return nil, confirmed
+		return nil, confirmed, until
 	}
 	at.rec = rec
-	return at, confirmed
+	return at, confirmed, until
 }
 
 // await waits until what err says has failed may be tried again, on behalf of the session

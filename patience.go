@@ -20,7 +20,7 @@ func (c *commit) perform(ctx, waits context.Context) error {
 		if waits == nil {
 			waits = context.WithoutCancel(ctx)
 		}
-		again, inVain := c.m.await(waits, err, c.id(), &c.s.budget)
+		again, inVain := c.m.await(waits, err, c.id(), c.s.waits())
 		if inVain != nil {
 			return err
 		}
@@ -45,10 +45,10 @@ func (c *commit) try(ctx context.Context, leave func()) error {
 }
 
 // withoutSeen has what the handler changed go on without noting that a rotated id was seen,
-// which the next hit does, where the node of the user's index alone cannot be reached.
+// which the next hit does, where nodes of its indexes alone cannot be reached.
 func (c *commit) withoutSeen(err error) bool {
 	e := asStoreError(err)
-	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || e.Key != c.m.keys.User(c.head.User) {
+	if e == nil || c.seen == 0 || !c.any() || !c.m.store.Apart() || c.base == nil || !c.m.store.InIndexes(e.Key, indexes(c.base.rec)) {
 		return false
 	}
 	c.seen = 0

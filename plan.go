@@ -11,6 +11,7 @@ import (
 type sealed struct {
 	id, raw string
 	ttl     time.Duration
+	keepTTL bool // it is no activity of the session's user
 }
 
 // attempt is one plan of a commit, and what tells afterwards whether it was performed.
@@ -21,7 +22,8 @@ type attempt struct {
 	// What decides: under the id on, the revision own takes the place of old. on is "" for
 	// a plan without a compare-and-set.
 	on, own, old string
-	enter        *store.Enter
+	enter        *store.Enter   // of its user's index
+	entered      []*store.Enter // that and all others
 	end          *store.End
 }
 
@@ -31,11 +33,13 @@ func compareAndSet(r *store.Replace) attempt {
 }
 
 // planWrite replaces a record by one with changes. A session that is seen under a rotated
-// id enters its user's index again before that is noted, in case its rotation could not.
+// id enters its indexes again before that is noted, in case its rotation could not.
 func planWrite(old *stored, rec *record.Record, as sealed, life time.Duration) attempt {
-	a := compareAndSet(&store.Replace{ID: as.id, Rev: old.rec.Rev, Raw: as.raw, TTL: as.ttl})
+	a := compareAndSet(&store.Replace{ID: as.id, Rev: old.rec.Rev, Raw: as.raw, TTL: as.ttl, KeepTTL: as.keepTTL})
 	if rec.LoggedIn() && rec.Seen != 0 && old.rec.Seen == 0 {
-		a.plan.Prepare = []store.Step{&store.Move{User: rec.User, ID: as.id, Score: rec.Auth, Life: life}}
+		for _, in := range indexes(rec) {
+			a.plan.Prepare = append(a.plan.Prepare, &store.Move{Index: in, ID: as.id, Score: rec.Auth, Life: life})
+		}
 	}
 	a.result = &stored{sid: old.sid, id: old.id, rec: rec}
 	a.raw = as.raw
@@ -57,21 +61,25 @@ type loginPlan struct {
 	earlier string        // revision that an earlier try stored
 	old     *stored       // the session that it takes the place of; nil for none
 	over    sealed        // what is to lie in the place of old
-	keep    bool          // old is anonymous or the same user's: it must be as it was read
+	keep    bool          // old is anonymous, the same user's or that of who acts: it must be as it was read
 	life    time.Duration // of the entry in the user's index
 	limit   int
 	checked int64
 	latest  int64 // mark of a revocation that counts
 }
 
-// planLogin stores the new record and enters it in its user's index, unless it is
-// half-open; then it puts a tombstone in the place of the old one, or ends that, if it is
+// planLogin stores the new record and enters it in its indexes, unless it is half-open; then it puts a tombstone in the place of the old one, or ends that, if it is
 // another user's; then it takes out the old entries.
 func planLogin(p loginPlan) attempt {
 	rec, a := p.at.rec, planCreate(p.at, p.as, p.earlier)
 	if !rec.Pending {
-		a.enter = &store.Enter{User: rec.User, ID: p.at.id, Score: rec.Auth, Life: p.life, Limit: p.limit, Checked: p.checked, Latest: p.latest}
-		a.plan.Prepare = append(a.plan.Prepare, a.enter)
+		for _, in := range indexes(rec) {
+			e := &store.Enter{Index: in, ID: p.at.id, Score: rec.Auth, Life: p.life, Checked: p.checked, Latest: p.latest}
+			a.plan.Prepare, a.entered = append(a.plan.Prepare, e), append(a.entered, e)
+		}
+		if a.enter = a.entered[0]; rec.Actor == "" {
+			a.enter.Limit = p.limit
+		}
 	}
 	if rec.Bound() {
 		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: rec.Device(), TTL: p.life})
@@ -91,7 +99,7 @@ func planLogin(p loginPlan) attempt {
 			a.plan.Tidy = append(a.plan.Tidy, &store.Dismiss{Identifier: was})
 		}
 		if p.old.rec.LoggedIn() {
-			a.plan.Tidy = append(a.plan.Tidy, &store.Leave{User: user, IDs: []string{p.old.id}})
+			a.plan.Tidy = append(a.plan.Tidy, leaves(p.old.rec, p.old.id)...)
 			if a.enter != nil && user == rec.User {
 				a.enter.Old = p.old.id
 			}
@@ -101,7 +109,7 @@ func planLogin(p loginPlan) attempt {
 }
 
 // planRotation stores the successor, then puts a tombstone that leads there in the place of
-// the old record, and then lets the successor's entry take the place of the old one. What
+// the old record, and then lets the successor's entries take the place of the old ones. What
 // is taken over from another package enters its user's index before, as a login does: that
 // is refused if the user was revoked since the old login.
 func planRotation(at *stored, as sealed, earlier string, old *stored, over sealed, life time.Duration, latest int64) attempt {
@@ -114,16 +122,17 @@ func planRotation(at *stored, as sealed, earlier string, old *stored, over seale
 		// Whoever was revoked since that login, or perhaps since, is not taken over. It is the
 		// old id that is entered: a revocation from now on finds that, and the new one would
 		// count for a session that nobody has if this process died before it decides.
-		a.plan.Prepare = append(a.plan.Prepare, &store.Enter{User: rec.User, ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth, Latest: latest})
+		a.plan.Prepare = append(a.plan.Prepare, &store.Enter{Index: store.OfUser(rec.User), ID: old.id, Score: rec.Auth, Life: life, Checked: rec.Auth, Latest: latest})
 		fallthrough
 	default:
-		a.plan.Tidy = []store.Step{&store.Move{User: rec.User, ID: at.id, Old: old.id, Score: rec.Auth, Life: life}}
+		prepare, tidy := moves(at, old, life)
+		a.plan.Prepare, a.plan.Tidy = append(a.plan.Prepare, prepare...), tidy
 	}
 	return a
 }
 
 // planEnding takes a session away, and what is known to lead to it (rec is nil if that is
-// nothing): its entry in its user's index, and the key of its device.
+// nothing): its entries in indexes, and the key of its device.
 func planEnding(end *store.End, rec *record.Record) store.Plan {
 	return store.Plan{Decide: end, Tidy: traces(end.ID, rec)}
 }
@@ -133,9 +142,7 @@ func traces(id string, rec *record.Record) (steps []store.Step) {
 	if rec == nil {
 		return nil
 	}
-	if rec.User != "" {
-		steps = append(steps, &store.Leave{User: rec.User, IDs: []string{id}})
-	}
+	steps = leaves(rec, id)
 	if rec.Bound() {
 		steps = append(steps, &store.Dismiss{Identifier: rec.Device()})
 	}

@@ -1,20 +1,14 @@
 package redsession
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/store"
-	"github.com/redsession/redsession/internal/topology"
 )
 
 // showPlan says what a plan does, part by part: each step with its ids' first letters.
@@ -44,15 +38,15 @@ func showStep(st store.Step) string {
 	case *store.End:
 		return fmt.Sprintf("end %s with %q", or(st.ID), st.With.Raw)
 	case *store.Enter:
-		return fmt.Sprintf("enter %s %s at %d for %s, limit %d, old %s, checked %d, latest %d", st.User, or(st.ID), st.Score, st.Life, st.Limit, or(st.Old), st.Checked, st.Latest)
+		return fmt.Sprintf("enter %s%s %s at %d for %s, limit %d, old %s, checked %d, latest %d", st.User, st.Tag, or(st.ID), st.Score, st.Life, st.Limit, or(st.Old), st.Checked, st.Latest)
 	case *store.Move:
-		return fmt.Sprintf("move %s from %s to %s at %d for %s", st.User, or(st.Old), or(st.ID), st.Score, st.Life)
+		return fmt.Sprintf("move %s%s from %s to %s at %d for %s", st.User, st.Tag, or(st.Old), or(st.ID), st.Score, st.Life)
 	case *store.Leave:
 		var ids []string
 		for _, id := range st.IDs {
 			ids = append(ids, or(id))
 		}
-		return fmt.Sprintf("leave %s %s", st.User, strings.Join(ids, " "))
+		return fmt.Sprintf("leave %s%s %s", st.User, st.Tag, strings.Join(ids, " "))
 	}
 	return fmt.Sprintf("%T", st)
 }
@@ -94,13 +88,18 @@ func TestPlanOfALogin(t *testing.T) {
 		{"over another user's half-open one", full, func(p *loginPlan) { p.old = pendingBob }, fmt.Sprintf(prepared, "-") + "; decide end o with \"" + "TOMB" + "\"", false},
 		{"a half-open one without a session enters no index", half, func(*loginPlan) {}, "prepare insert new at n for 1h0m0s after -", false},
 		{"a half-open one over the same user's", half, func(p *loginPlan) { p.old, p.keep = ada, true }, "prepare insert new at n for 1h0m0s after -; decide replace 11111111 at o by l for 1m0s; tidy leave ada o", true},
+		{"with tags, over a session with others", tagged("ada", "A", "B"), func(p *loginPlan) { p.old, p.keep = at("o", tagged("ada", "B", "C")), true }, fmt.Sprintf(prepared, "o") +
+			entered("A") + entered("B") + "; decide replace 11111111 at o by l for 1m0s; tidy leave ada o; and " + "leave " + hash("B") + " o; and leave " + hash("C") + " o", true},
+		{"by another, over their session", record.Record{User: "ada", Actor: "bob", Auth: 50}, func(p *loginPlan) { p.old, p.keep = bob, true }, strings.Replace(fmt.Sprintf(prepared, "-"), "limit 3", "limit 0", 1) +
+			"; and enter bob n at 50 for 2h0m0s, limit 0, old -, checked 40, latest 90; decide replace 11111111 at o by l for 1m0s; tidy leave bob o", true},
+		{"half-open with tags", record.Record{User: "ada", Pending: true, Auth: 50, Tags: tagged("ada", "A").Tags}, func(*loginPlan) {}, "prepare insert new at n for 1h0m0s after -", false},
 		{"after an earlier try that stored its record", full, func(p *loginPlan) { p.earlier = "2earlier" }, strings.Replace(fmt.Sprintf(prepared, "-"), "after -", "after 2", 1), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			tomb := tombstoneRaw("2222tomb", 'l')
 			p := loginPlan{
-				at: at("n", row.new), as: sealed{letterID("n"), "new", time.Hour}, over: sealed{letterID("o"), tomb, time.Minute},
+				at: at("n", row.new), as: sealed{letterID("n"), "new", time.Hour, false}, over: sealed{letterID("o"), tomb, time.Minute, false},
 				life: 2 * time.Hour, limit: 3, checked: 40, latest: 90,
 			}
 			row.change(&p)
@@ -115,6 +114,22 @@ func TestPlanOfALogin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hash is the hash of a tag that consists of one letter.
+func hash(letter string) string { return strings.Repeat(letter, 24) }
+
+// tagged is the record of a login with these tags.
+func tagged(user string, letters ...string) record.Record {
+	var tags []string
+	for _, letter := range letters {
+		tags = append(tags, hash(letter)+"sealed")
+	}
+	return record.Record{User: user, Auth: 50, Tags: record.Tags(strings.Join(tags, " "))}
+}
+
+func entered(letter string) string {
+	return "; and enter " + hash(letter) + " n at 50 for 2h0m0s, limit 0, old -, checked 40, latest 90"
 }
 
 // decides checks what tells afterwards whether a was performed.
@@ -139,6 +154,7 @@ func TestPlanAfterTriesOfUnknownOutcome(t *testing.T) {
 	}{
 		{"without any there is nothing to do", record.Record{User: "ada"}, nil, ""},
 		{"a login takes theirs away, and their entries", record.Record{User: "ada"}, []string{letterID("x"), letterID("y")}, `tidy end x with ""; and end y with ""; and leave ada x y`},
+		{"those of its tags as well", tagged("ada", "A"), []string{letterID("x")}, `tidy end x with ""; and leave ada x; and leave ` + hash("A") + " x"},
 		{"a half-open login has no entries", record.Record{User: "ada", Pending: true}, []string{letterID("x")}, `tidy end x with ""`},
 		{"a first write has none either", record.Record{}, []string{letterID("x")}, `tidy end x with ""`},
 	} {
@@ -155,6 +171,8 @@ func TestPlanAfterTriesOfUnknownOutcome(t *testing.T) {
 func TestPlanOfAWrite(t *testing.T) {
 	t.Parallel()
 	seen := record.Record{User: "ada", Auth: 50, Seen: 7}
+	seenTagged := tagged("ada", "A")
+	seenTagged.Seen = 7
 	for _, row := range []struct {
 		name     string
 		old, new record.Record
@@ -163,6 +181,7 @@ func TestPlanOfAWrite(t *testing.T) {
 		{"of an anonymous session", record.Record{}, record.Record{}, ""},
 		{"of a user's session", record.Record{User: "ada"}, record.Record{User: "ada"}, ""},
 		{"when a rotated id is first seen, the entry is made again before", record.Record{User: "ada", Auth: 50}, seen, "prepare move ada from - to o at 50 for 2h0m0s; "},
+		{"when a tagged one is first seen", tagged("ada", "A"), seenTagged, "prepare move ada from - to o at 50 for 2h0m0s; and move " + hash("A") + " from - to o at 50 for 2h0m0s; "},
 		{"when it was seen before", seen, seen, ""},
 		{"when an anonymous one is first seen", record.Record{}, record.Record{Seen: 7}, ""},
 		{"when a half-open one is first seen", record.Record{User: "ada", Pending: true}, record.Record{User: "ada", Pending: true, Seen: 7}, ""},
@@ -170,7 +189,7 @@ func TestPlanOfAWrite(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			old, raw := at("o", row.old), tombstoneRaw("2222next", 'r')
-			a := planWrite(old, &row.new, sealed{old.id, raw, time.Hour}, 2*time.Hour)
+			a := planWrite(old, &row.new, sealed{old.id, raw, time.Hour, false}, 2*time.Hour)
 			if got, want := showPlan(a.plan), row.first+"decide replace 11111111 at o by r for 1h0m0s"; got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -184,7 +203,8 @@ func TestPlanOfAWrite(t *testing.T) {
 
 func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 	t.Parallel()
-	as, over := sealed{letterID("n"), "new", time.Hour}, sealed{letterID("o"), tombstoneRaw("2222tomb", 'o'), time.Minute}
+	ended := tagged("ada", "A")
+	as, over := sealed{letterID("n"), "new", time.Hour, false}, sealed{letterID("o"), tombstoneRaw("2222tomb", 'o'), time.Minute, false}
 	rotation := func(rec record.Record) attempt {
 		return planRotation(at("n", rec), as, "", at("o", rec), over, 2*time.Hour, 99)
 	}
@@ -192,6 +212,9 @@ func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 		old := at("o", rec)
 		old.legacy = "old id"
 		return planRotation(at("n", rec), as, "", old, over, 2*time.Hour, 99)
+	}
+	renewal := func(before, now record.Record) attempt {
+		return planRotation(at("n", now), as, "", at("o", before), over, 2*time.Hour, 99)
 	}
 	const inserted = "prepare insert new at n for 1h0m0s after -"
 	for _, row := range []struct {
@@ -202,12 +225,16 @@ func TestPlanOfAFirstWriteRotationAndEnding(t *testing.T) {
 	}{
 		{"a first write only stores", planCreate(at("n", record.Record{}), as, ""), inserted, false},
 		{"a rotation of a user's session", rotation(record.Record{User: "ada", Auth: 50}), inserted + "; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s", true},
+		{"a rotation of a tagged session", rotation(tagged("ada", "A")), inserted + "; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s; and move " + hash("A") + " from o to n at 50 for 2h0m0s", true},
+		{"a rotation that renews a tag", renewal(tagged("ada", "A"), tagged("ada", "B")), inserted + "; and move " + hash("B") + " from - to o at 50 for 2h0m0s; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s; and move " + hash("B") + " from o to n at 50 for 2h0m0s; and leave " + hash("A") + " o", true},
+		{"a rotation of a session that somebody acts in", rotation(record.Record{User: "ada", Actor: "bob", Auth: 50}), inserted + "; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s; and move bob from o to n at 50 for 2h0m0s", true},
 		{"a rotation of an anonymous session", rotation(record.Record{}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
 		{"a rotation of a half-open one", rotation(record.Record{User: "ada", Pending: true}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
 		{"a user's session of another package", adoption(record.Record{User: "ada", Auth: 50}), inserted + "; and enter ada o at 50 for 2h0m0s, limit 0, old -, checked 50, latest 99; decide replace 11111111 at o by o for 1m0s; tidy move ada from o to n at 50 for 2h0m0s", true},
 		{"an anonymous one of another package", adoption(record.Record{}), inserted + "; decide replace 11111111 at o by o for 1m0s", true},
 		{"an ending", attempt{plan: planEnding(&store.End{ID: letterID("o")}, nil)}, `decide end o with ""`, false},
 		{"an ending of a known user's", attempt{plan: planEnding(&store.End{ID: letterID("o"), With: store.Burial{Raw: "tomb"}}, &record.Record{User: "ada"})}, `decide end o with "tomb"; tidy leave ada o`, false},
+		{"an ending of a tagged one", attempt{plan: planEnding(&store.End{ID: letterID("o")}, &ended)}, `decide end o with ""; tidy leave ada o; and leave ` + hash("A") + " o", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -279,74 +306,6 @@ func TestLifeOfAnEntryAndOfARecord(t *testing.T) {
 			}
 			if got := rec.TTL(now); got != row.record {
 				t.Errorf("got %s for the record, want %s", got, row.record)
-			}
-		})
-	}
-}
-
-func TestRefusal(t *testing.T) {
-	t.Parallel()
-	mini := miniredis.RunT(t)
-	client := redis.NewClient(&redis.Options{Addr: mini.Addr(), MaxRetries: -1})
-	t.Cleanup(func() { client.Close() })
-	topo, err := topology.Of(client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := store.New(store.Config{Client: client, Topology: topo, Timeout: time.Second})
-	asked := func(reply string) error {
-		mini.SetError(reply)
-		_, err := s.Get(t.Context(), letterID("a"))
-		return unavailable(err)
-	}
-	refused, loading := asked("NOPERM User app has no permissions to run the 'get' command"), asked("LOADING Redis is loading the dataset in memory")
-	mini.Close()
-	away := asked("")
-	for _, row := range []struct {
-		name string
-		err  error
-		want string
-	}{
-		{"what Redis refuses is named with the command", refused, "GET: NOPERM User app has no permissions to run the 'get' command"},
-		{"what Redis refuses for now as well", loading, "GET: LOADING Redis is loading the dataset in memory"},
-		{"a Redis that is away refuses nothing", away, ""},
-		{"an outcome that nobody knows is no refusal", unavailable(errUnsettled), ""},
-		{"the caller's own end is none", unavailable(context.Canceled), ""},
-		{"any other error is none", errors.New("a disk is full"), ""},
-		{"no error is none", nil, ""},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			if got := refusal(row.err); got != row.want {
-				t.Errorf("got %q of %v, want %q", got, row.err, row.want)
-			}
-		})
-	}
-}
-
-// Whoever waited for Redis has a place that the next one waits for: it is given up also if a function of the caller's
-// panics.
-func TestPlaceOfAWaiterIsGivenUpByAPanic(t *testing.T) {
-	t.Parallel()
-	for name, panics := range map[string]func(leave func()){
-		"in a load": func(leave func()) {
-			_, _ = (&Session{}).lookUpAll(t.Context(), nil, time.Time{}, leave) // without a Manager it panics
-		},
-		"in a commit": func(leave func()) {
-			_ = (&commit{m: &Manager{Admin: &Admin{&core{cfg: Config{RedisTimeout: time.Second}}}}}).try(t.Context(), leave)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			left := 0
-			func() {
-				defer func() {
-					if recover() == nil {
-						t.Error("got no panic")
-					}
-				}()
-				panics(func() { left++ })
-			}()
-			if left != 1 {
-				t.Errorf("got the place given up %d times, want once", left)
 			}
 		})
 	}

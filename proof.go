@@ -143,7 +143,7 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 		at := &stored{sid: tokens[i].SID}
 		at.id = at.sid.ID()
 		bounded := lazyContext{parent: ctx, deadline: time.Now().Add(m.cfg.RedisTimeout)}
-		c, err := s.resolve(&bounded, at, 0, v, now)
+		c, err := s.resolve(&bounded, at, claim{deadline: tokens[i].Deadline}, v, now)
 		bounded.cancel()
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 			continue
 		}
 		s.use(c.at)
-		if c.followed {
+		if c.followed || c.claim.deadline != c.at.rec.Deadline {
 			s.cookie = cookieSet
 		}
 		return nil
@@ -193,10 +193,10 @@ func (b *deviceBinding) bounce(w http.ResponseWriter, query string) {
 // refusesUnbound answers a request that needs a bound session and has none. Right after the
 // login the browser may still be about to bind it.
 func (m *Manager) refusesUnbound(w http.ResponseWriter, r *http.Request, s *Session) bool {
-	b := m.binding
-	if b == nil || b.Require == nil || s.DeviceBound() || !b.Require(r) {
+	if !s.lacksDevice(r) {
 		return false
 	}
+	b := m.binding
 	navigation := r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	if navigation && m.cfg.Now().Sub(s.AuthTime()) < bounceWithin {
 		b.bounce(w, "?later")
@@ -204,6 +204,12 @@ func (m *Manager) refusesUnbound(w http.ResponseWriter, r *http.Request, s *Sess
 	}
 	m.cfg.Forbidden.ServeHTTP(w, r)
 	return true
+}
+
+// lacksDevice tells whether r needs a bound session and s is none.
+func (s *Session) lacksDevice(r *http.Request) bool {
+	b := s.m.binding
+	return b != nil && b.Require != nil && !s.DeviceBound() && b.Require(r)
 }
 
 // RequireProof passes on requests of a user who has logged in and whose device has proved

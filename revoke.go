@@ -16,15 +16,15 @@ import (
 // may be taken over, it is AbsoluteTimeout.
 const markLife = 15 * time.Minute
 
-// markRevoked leaves the mark of a revocation of user's sessions, by which logins under way
-// are refused, and returns the first page of the user's index. What s, which may be nil,
-// does from now on was checked after it.
-func (k *core) markRevoked(ctx context.Context, user string, s *Session) (entries []store.Indexed, err error) {
+// markRevoked leaves the mark of a revocation of all in an index, by which logins under way
+// are refused, and returns the first page of the index. What s, which may be nil, does from
+// now on was checked after it.
+func (k *core) markRevoked(ctx context.Context, in store.Index, s *Session) (entries []store.Indexed, err error) {
 	life := markLife
 	if len(k.cfg.Adopt) > 0 || k.breaker == nil { // an operator's tool cannot know what the servers take over
 		life = max(life, k.cfg.AbsoluteTimeout)
 	}
-	mark := &store.Mark{User: user, At: k.cfg.Now().UnixMicro(), Latest: k.latestMark(), Life: life}
+	mark := &store.Mark{Index: in, At: k.cfg.Now().UnixMicro(), Latest: k.latestMark(), Life: life}
 	for try := 0; ; try++ {
 		if entries, err = k.store.MarkRevoked(ctx, mark); err == nil {
 			break
@@ -48,12 +48,15 @@ const clocksApart = 5 * time.Minute
 
 func (k *core) latestMark() int64 { return k.cfg.Now().Add(clocksApart).UnixMicro() }
 
-// revokeListed marks that user's sessions were revoked, as markRevoked does, and ends those
-// in user's index that match, until none is left.
-func (k *core) revokeListed(ctx context.Context, user string, s *Session, reason string, match func(id string, rec *record.Record) bool) (int, error) {
-	entries, err := k.markRevoked(ctx, user, s)
+// revokeListed marks that the sessions of an index were revoked, as markRevoked does, and
+// ends those in it that match, until none is left.
+func (k *core) revokeListed(ctx context.Context, in store.Index, s *Session, reason string, match func(id string, rec *record.Record) bool) (int, error) {
+	entries, err := k.markRevoked(ctx, in, s)
+	fail := func(err error) error {
+		return fmt.Errorf("redsession: revoking %s: %w: %w", whose(in), ErrUnavailable, err)
+	}
 	if err != nil {
-		return 0, fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+		return 0, fail(err)
 	}
 	ended := make(map[string]bool) // by the first id: a session that is just rotating has two
 	kept := make(map[string]bool)
@@ -62,27 +65,28 @@ func (k *core) revokeListed(ctx context.Context, user string, s *Session, reason
 		if len(entries) == 0 {
 			return len(ended), nil
 		}
-		rest, err := k.revokePage(ctx, user, entries, reason, match, ended, kept)
+		rest, err := k.revokePage(ctx, in, entries, reason, match, ended, kept)
 		if err != nil {
-			return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			return len(ended), fail(err)
 		}
 		if entries = rest; len(rest) == store.Page && len(kept) > 0 { // those that are kept may fill the first page
-			if entries, err = k.store.Index(ctx, user, len(kept), store.Page); err != nil {
-				return len(ended), fmt.Errorf("redsession: revoking the user's sessions: %w: %w", ErrUnavailable, err)
+			if entries, err = k.store.Index(ctx, in, len(kept), store.Page); err != nil {
+				return len(ended), fail(err)
 			}
 		}
 	}
 }
 
-// revokePage ends what matches of a page of user's index, takes its entries out, and
-// returns what is left there.
-func (k *core) revokePage(ctx context.Context, user string, entries []store.Indexed, reason string, match func(string, *record.Record) bool, ended, kept map[string]bool) ([]store.Indexed, error) {
+// revokePage ends what matches of a page of an index, takes its entries out, and returns
+// what is left there.
+func (k *core) revokePage(ctx context.Context, in store.Index, entries []store.Indexed, reason string, match func(string, *record.Record) bool, ended, kept map[string]bool) ([]store.Indexed, error) {
 	entries, garbage := idsAlone(entries)
 	found, err := k.store.Entries(ctx, idsOf(entries))
-	if err = cmp.Or(err, k.leaveIndex(ctx, user, garbage)); err != nil {
+	if err = cmp.Or(err, k.leaveIndex(ctx, in, garbage)); err != nil {
 		return nil, err
 	}
 	var ends []*store.End
+	var strangers []string
 	lived := make(map[string]*record.Record)
 	for i, e := range found {
 		rec, err := k.open(e.ID, e.Value)
@@ -91,21 +95,24 @@ func (k *core) revokePage(ctx context.Context, user string, entries []store.Inde
 			end.Grave = k.grave(e.ID)
 		}
 		switch {
-		case err == nil && rec != nil && rec.User == user && !match(e.ID, rec):
+		case err == nil && rec != nil && belongs(rec, in) && !match(e.ID, rec):
 			kept[e.ID] = true
 			continue
-		case err == nil && rec != nil && rec.User == user:
+		case err == nil && rec != nil && belongs(rec, in):
 			lived[e.ID] = rec
+		case err == nil && rec != nil: // whoever can write to Redis can enter a session of somebody else
+			strangers = append(strangers, e.ID)
+			continue
 		case e.Absent() && k.store.Apart() && k.young(entries[i].Score): // a login under way may be about to store a record there
 			end.With, end.Bury = k.tombstone(e.ID, tombstoneOfEntry), true
 		case e.Head().Leads() != "":
-			rec, err := k.endRotated(ctx, e.ID, user, match, kept)
+			rec, err := k.endRotated(ctx, e.ID, in, match, kept)
 			if err != nil {
 				return nil, err
 			}
 			if rec != nil {
 				ended[origin(e.ID, rec)] = true
-				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+				k.emit(ctx, revokedOf(in, e.ID, rec, reason))
 			}
 			if kept[e.ID] {
 				continue
@@ -113,7 +120,10 @@ func (k *core) revokePage(ctx context.Context, user string, entries []store.Inde
 		}
 		ends = append(ends, end)
 	}
-	return k.endPage(ctx, user, ends, lived, reason, ended)
+	if err := k.leaveIndex(ctx, in, strangers); err != nil {
+		return nil, err
+	}
+	return k.endPage(ctx, in, ends, lived, reason, ended)
 }
 
 // tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
@@ -121,14 +131,14 @@ const tombstoneOfEntry = 10 * time.Minute
 
 // endRotated ends what the rotated session at id has become, if it matches, and returns
 // the record that lived.
-func (k *core) endRotated(ctx context.Context, id, user string, match func(string, *record.Record) bool, kept map[string]bool) (*record.Record, error) {
+func (k *core) endRotated(ctx context.Context, id string, in store.Index, match func(string, *record.Record) bool, kept map[string]bool) (*record.Record, error) {
 	for at, hop := id, 0; hop < maxEndHops; hop++ {
 		v, err := k.store.Get(ctx, at)
 		if err != nil {
 			return nil, err
 		}
 		if rec, err := k.open(at, v); err == nil && rec != nil {
-			if rec.User == user && !match(at, rec) {
+			if belongs(rec, in) && !match(at, rec) {
 				kept[id] = true
 				return nil, nil
 			}
@@ -143,16 +153,11 @@ func (k *core) endRotated(ctx context.Context, id, user string, match func(strin
 
 // endPage performs ends, and counts and tells of those of lived that were still there. A
 // reply that was lost counts: better told of twice than never.
-func (k *core) endPage(ctx context.Context, user string, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
-	var devices []string
-	for _, rec := range lived {
-		if rec.Bound() {
-			devices = append(devices, rec.Device())
-		}
-	}
+func (k *core) endPage(ctx context.Context, in store.Index, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
+	left := tracesBut(in, lived)
 	lost := false
 	for try := 0; ; try++ {
-		if rest, err = k.store.EndAll(ctx, ends, user, devices...); err == nil {
+		if rest, err = k.store.EndAll(ctx, ends, in, left...); err == nil {
 			break
 		}
 		if lost = true; !passes(err) || try == 2 || ctx.Err() != nil || pause(ctx, try) != nil {
@@ -166,7 +171,7 @@ func (k *core) endPage(ctx context.Context, user string, ends []*store.End, live
 		case e.Found.Head().Kind.Live() || lost && e.Found.Absent():
 			k.tellEnded(e.ID, origin(e.ID, rec))
 			ended[origin(e.ID, rec)] = true
-			k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+			k.emit(ctx, revokedOf(in, e.ID, rec, reason))
 		case e.Found.Head().Leads() != "": // rotated since it was read
 			rec, err := k.end(ctx, e.ID, false)
 			if err != nil {
@@ -174,7 +179,7 @@ func (k *core) endPage(ctx context.Context, user string, ends []*store.End, live
 			}
 			if rec != nil {
 				ended[origin(e.ID, rec)] = true
-				k.emit(ctx, Event{Kind: EventRevoked, ID: e.ID, UserID: user, Reason: reason})
+				k.emit(ctx, revokedOf(in, e.ID, rec, reason))
 			}
 		}
 	}

@@ -23,6 +23,9 @@ const (
 // not shown yet is not replaced by yet another. The id of a session that is bound to a
 // device turns when the device proves itself the next time.
 func (s *Session) Rotate() {
+	if s.refusedOutside("Rotate") {
+		return
+	}
 	s.lock()
 	defer s.mu.Unlock()
 	switch {
@@ -51,7 +54,8 @@ func (s *Session) turns() bool {
 	if rec.Bound() {
 		return s.proving && (rec.TurnDue && (rec.Issued == 0 || rec.Seen != 0) || s.m.rotationDue(rec))
 	}
-	return s.pending.bind != "" || s.m.rotationDue(rec)
+	shown := rec.Issued == 0 || rec.Seen != 0 || s.pending.seen != 0
+	return s.pending.bind != "" || s.pending.extend && shown || s.m.rotationDue(rec)
 }
 
 // anonymous returns the head of a session that nobody has logged in to.
@@ -124,7 +128,7 @@ func (c *commit) newRecord(from *record.Record) (*stored, sealed, error) {
 func (c *commit) replaced(kind EventKind) {
 	c.out.cookie = cookieSet
 	c.m.count.commits.Add(1)
-	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User})
+	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User, ActorID: c.out.result.rec.Actor})
 }
 
 // entryLife is how long the index of a user must be kept for the entry of rec. The
@@ -150,7 +154,7 @@ func (c *commit) commitRotation(ctx context.Context) error {
 	case errors.Is(err, errRotatedMeanwhile):
 		c.out.cookie, c.out.result, c.bind = cookieSet, c.base, ""
 		c.rotate, c.due = false, false // what is tried again later is the write alone
-		if c.open = nil; len(c.ops) > 0 {
+		if c.open = nil; len(c.ops) > 0 || c.change(c.base.rec) {
 			return c.write(ctx)
 		}
 		return nil
@@ -185,10 +189,10 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	if err != nil {
 		return attempt{}, err
 	}
-	left := time.Duration(old.rec.Deadline-now.Unix()) * time.Second
-	life := min(left, tombstoneLife)   // how long the tombstone leads on
-	ttl := min(life, old.rec.TTL(now)) // how long Redis keeps it without a hit
-	if old.legacy != "" {              // for as long as the old session may be found where it came from
+	left := time.Duration(at.rec.Deadline-now.Unix()) * time.Second
+	life := min(left, tombstoneLife)  // how long the tombstone leads on
+	ttl := min(life, at.rec.TTL(now)) // how long Redis keeps it without a hit
+	if old.legacy != "" {             // for as long as the old session may be found where it came from
 		life = max(left, m.cfg.AbsoluteTimeout)
 		ttl = life
 	}
@@ -200,8 +204,9 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	if err != nil {
 		return attempt{}, fmt.Errorf("redsession: rotating: %w", err)
 	}
-	over := sealed{old.id, tomb.Encode(m.ring, key), ttl}
+	over := sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: ttl}
 	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
+	c.lasting(&a, old)
 	if c.bind != "" {
 		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: at.rec.Device(), TTL: left})
 	}
@@ -214,6 +219,7 @@ func (c *commit) successor(old *stored, now time.Time) record.Record {
 	head.Issued, head.Seen = now.Unix(), 0
 	head.Origin = cmp.Or(old.rec.Origin, old.id)
 	head.TurnDue = false
+	head.Tags = c.m.renewTags(head.Tags)
 	if c.bind != "" {
 		head.Thumbprint = c.bind
 	}
@@ -233,7 +239,11 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 	if c.stamp != "" {
 		head.Stamp = c.stamp
 	}
+	if from != nil { // a login takes them along with the values
+		head.Leases = from.Leases
+	}
 	head.TurnDue = head.TurnDue || c.turn && head.Bound()
+	keepLimit(&head, from)
 	for _, e := range c.edits {
 		e(&head)
 	}
@@ -251,6 +261,7 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 		}
 		head.SetFields(fields)
 	}
+	head.Leases = withoutLeases(&head, c.ops)
 	return &head, nil
 }
 
@@ -259,22 +270,18 @@ func (c *commit) onTop(head record.Record, from *record.Record) (*record.Record,
 // fails for lack of room; a lowered one keeps only what grows from being stored.
 func (c *commit) seal(rec *record.Record, id string) (sealed, error) {
 	now := c.m.cfg.Now()
-	ttl := rec.TTL(now)
-	if ttl <= 0 {
+	if rec.TTL(now) <= 0 {
 		return sealed{}, c.s.gone()
 	}
 	if size := rec.DataLen(); size > c.m.cfg.MaxBytes && (c.base == nil || len(c.ops) > 0 && size > c.base.rec.DataLen()) {
 		return sealed{}, fmt.Errorf("redsession: committing: %w: its values take %d bytes, Config.MaxBytes allows %d", ErrTooLarge, size, c.m.cfg.MaxBytes)
 	}
-	rec.Written = 0
-	if seconds(ttl) < rec.Idle {
-		rec.Written = now.Unix() // the TTL no longer tells
-	}
+	ttl := c.life(rec, id, now)
 	raw, err := rec.Encode(c.m.ring, c.m.keys.Session(id), c.m.cfg.Encrypt)
 	if err != nil {
 		return sealed{}, fmt.Errorf("redsession: encoding session: %w", err)
 	}
-	return sealed{id, raw, ttl}, nil
+	return sealed{id, raw, ttl, !c.prolongs() && id == c.base.id}, nil
 }
 
 // goOnFrom goes on from what another request left instead of base. If that has ended it,
@@ -318,7 +325,7 @@ func (c *commit) rebase(ctx context.Context, current record.Value, try int) erro
 		case tomb == nil || !tomb.Kind.Leads():
 			return errEnded
 		}
-		next, err := c.m.follow(c.base, tomb)
+		next, err := c.s.follow(c.base, tomb)
 		if err != nil {
 			return errEnded
 		}

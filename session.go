@@ -14,7 +14,7 @@ import (
 	"github.com/redsession/redsession/internal/sessioncookie"
 )
 
-// Session is the session of one request. Changes are recorded and reach Redis
+// Session is the session of one request, or of one Manager.Change. Changes are recorded and reach Redis
 // together, before the first byte of the response leaves. All methods are safe
 // for concurrent use by the goroutines of that request.
 type Session struct {
@@ -24,8 +24,10 @@ type Session struct {
 	confirmed time.Time // when Redis confirmed the session last
 	loadedAt  int64     // when the request was loaded, Unix microseconds, or last revoked the sessions of a user
 
-	events collector      // to be told once what is under way is settled
-	budget breaker.Budget // for waiting for Redis, of the load and of all commits together
+	events  collector       // to be told once what is under way is settled
+	budget  breaker.Budget  // for waiting for Redis, of the load and of all commits together
+	shared  *breaker.Budget // in place of budget: that of the request within which this is used
+	outside *outside        // nil in a request
 
 	named stored // the session that the first token names
 
@@ -42,6 +44,7 @@ type Session struct {
 	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
 	proving  bool             // the request is a device's proof
 	offered  bool             // this request logged in, and the browser may bind the session to its device
+	user     knownUser        // as the program said in this request, if it was asked
 	broken   error            // why the session could not be loaded; every commit returns it
 	head     record.Record    // all but the values, as the handler sees it
 	fields   []record.Field
@@ -50,14 +53,19 @@ type Session struct {
 	pending  changes
 	next     keyspace.SID // of the record that the next commit creates; zero until drawn
 	keepID   bool
-	looked   bool // the handler looked at the session
-	sent     bool // the headers have left
-	degraded bool // base comes from this process's memory
+	looked   bool      // the handler looked at the session
+	sent     bool      // the headers have left
+	degraded bool      // base comes from this process's memory
+	passive  bool      // Config.Passive names the request: it prolongs nothing
+	expires  time.Time // when what a passive request has found ends if no other comes; zero if it has found none
+	told     string    // leases as the request found them, and failures that it was told of since
 	cookie   cookieAction
 	vary     [1]string       // the field of the response, allocated with the session
 	cache    [1]string       // likewise
 	cookies  []string        // ours, as they stand in the response's headers
 	guarded  bool            // a guard asked for a login
+	checked  bool            // CSRF looks after the request
+	over     phase           // whether changes still get anywhere by themselves
 	owed     bool            // cookie is due even if the handler's response is dropped
 	stream   context.Context // of Context, once it was asked for
 	retired  []*Legacy       // whose cookies the client is to forget
@@ -68,7 +76,8 @@ type stored struct {
 	sid    keyspace.SID
 	id     string
 	rec    *record.Record
-	legacy string // the old id, in place of a SID, of an imported session
+	legacy string        // the old id, in place of a SID, of an imported session
+	left   time.Duration // how long Redis keeps it, as a passive request has found it
 }
 
 // bearer is the secret that leads from the tombstone at st to its successor.
@@ -98,21 +107,24 @@ const (
 // changes is what the handler asked for since the last commit.
 type changes struct {
 	ops     []record.Op
-	fresh   bool   // go on under a new id and end the old one: login, logout
-	carry   bool   // with fresh: on top of the values of the old one
-	login   bool   // a user logged in or passed the second factor
-	promote bool   // that was the second factor
-	logout  bool   // the client's cookie goes, unless there is something to store
-	user    string // who was logged in before the logout
-	checked int64  // when the password was checked, Unix microseconds
-	rotate  bool   // Rotate was called
-	store   bool   // keep the session even if it has no values
-	seen    int64  // the successor's own cookie came for the first time
-	stamp   string // the user's stamp, for a record that has none
-	bind    string // thumbprint of the device that the session belongs to from now on
-	turn    bool   // the id is to turn when the device proves itself
-	edits   []edit // of what is beside the values
-	err     error  // the first change that could not be recorded
+	fresh   bool                // go on under a new id and end the old one: login, logout
+	carry   bool                // with fresh: on top of the values of the old one
+	login   bool                // a user logged in or passed the second factor
+	promote bool                // that was the second factor
+	logout  bool                // the client's cookie goes, unless there is something to store
+	user    string              // who was logged in before the logout
+	checked int64               // when the password was checked, Unix microseconds
+	rotate  bool                // Rotate was called
+	store   bool                // keep the session even if it has no values
+	seen    int64               // the successor's own cookie came for the first time
+	stamp   string              // the user's stamp, for a record that has none
+	bind    string              // thumbprint of the device that the session belongs to from now on
+	turn    bool                // the id is to turn when the device proves itself
+	extend  bool                // the id is to turn with this commit if it may, as Extend was called
+	edits   []edit              // of what is beside the values
+	guard   func(*stored) error // says, of what lies there, why the changes must not be made
+	said    facts               // by the login of itself
+	err     error               // the first change that could not be recorded
 }
 
 // any tells whether the handler asked for something, as opposed to
@@ -138,6 +150,9 @@ func (s *Session) lock() {
 
 // use makes st what the session goes on from.
 func (s *Session) use(st *stored) {
+	if s.base == nil {
+		s.told = st.rec.Leases
+	}
 	s.base, s.head = st, *st.rec
 	s.head.SetFields(nil)
 	s.fields, s.parsed = nil, false
@@ -160,13 +175,18 @@ func (s *Session) view() []record.Field {
 func (s *Session) ID() string {
 	s.lock()
 	defer s.mu.Unlock()
-	if s.base != nil && !s.pending.fresh {
+	switch {
+	case s.base != nil && !s.pending.fresh:
 		return s.base.id
-	}
-	if s.head.User == "" && !s.pending.store && len(s.view()) == 0 {
+	case s.unstoredLocked():
 		return ""
 	}
 	return s.nextSID().ID()
+}
+
+// unstoredLocked tells whether the session is neither stored nor going to be.
+func (s *Session) unstoredLocked() bool {
+	return (s.base == nil || s.pending.fresh) && s.head.User == "" && !s.pending.store && len(s.view()) == 0
 }
 
 // UserID returns the user who has logged in, all factors included, or "".
@@ -212,14 +232,6 @@ func unixMicro(us int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(us)
-}
-
-// ExpiresAt returns when the session ends if no further request comes.
-func (s *Session) ExpiresAt() time.Time {
-	s.lock()
-	defer s.mu.Unlock()
-	now := s.m.cfg.Now()
-	return now.Add(s.head.TTL(now)).Truncate(time.Second)
 }
 
 // Token returns the seal of the stored record, "" if nothing is stored. Every
@@ -282,6 +294,9 @@ func (s *Session) Clear() { s.record(record.Op{Kind: record.Clear, Keep: flashKe
 // last; the handler decides what the client is told. Errors are ErrGone, ErrTooLarge,
 // ErrUnavailable, ErrHeadersSent, or that a value did not encode.
 func (s *Session) Save(ctx context.Context) error {
+	if s.outside != nil {
+		return errOutside("Save")
+	}
 	s.mu.Lock()
 	s.looked = true
 	s.mu.Unlock()
@@ -292,16 +307,13 @@ func (s *Session) Save(ctx context.Context) error {
 func (s *Session) fail(err error) {
 	s.lock()
 	defer s.mu.Unlock()
+	s.failLocked(err)
+}
+
+func (s *Session) failLocked(err error) {
 	if s.pending.err == nil {
 		s.pending.err = err
 	}
-}
-
-func (s *Session) nextSID() keyspace.SID {
-	if s.next == (keyspace.SID{}) {
-		s.next = keyspace.NewSID()
-	}
-	return s.next
 }
 
 // note keeps e to be told by tell.
@@ -334,7 +346,7 @@ func (s *Session) Context() context.Context {
 	}
 	if s.stream == nil {
 		deadline := s.base.rec.Deadline
-		if s.base.rec.Bound() {
+		if s.base.rec.Bound() && s.outside == nil {
 			deadline = min(deadline, s.proof.Issued+seconds(s.m.cfg.DeviceBinding.Lifetime))
 		}
 		s.stream = s.m.streams.Watch(s.r.Context(), s.base.id, time.Unix(deadline, 0), s.confirmed)

@@ -15,15 +15,13 @@ import (
 	"github.com/redsession/redsession/internal/store"
 )
 
-// errStamp is that Config.UserStamp failed: no matter of Redis.
-var errStamp = errors.New("asking for the user's stamp")
-
 // load makes s the session that the request's cookie names. A cookie that is
 // not ours or past its end costs Redis nothing. The only error is
 // ErrUnavailable: nobody knows then what the session is. What happens under ctx is
 // collected.
 func (s *Session) load(ctx context.Context) error {
 	m, now := s.m, s.m.cfg.Now()
+	s.passive = m.cfg.Passive != nil && m.cfg.Passive(s.r)
 	s.loadedAt, s.confirmed = now.UnixMicro(), now
 	s.head = m.anonymous()
 	s.budget.Grant(m.wait())
@@ -51,11 +49,15 @@ func (s *Session) load(ctx context.Context) error {
 		return nil
 	}
 	m.count.misses.Add(1)
+	if s.came.Invalid > 0 || found.missing {
+		s.lookForNeighbours(now)
+	}
 	if s.came.Invalid > 0 {
 		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
 	}
 	s.dead = found.endedLately && s.ended.refuses(now)
-	if (found.missing || s.came.Overdue > 0) && !found.endedLately && !found.rejected {
+	overdue := s.came.Overdue > 0 && !s.passive // whose user may be extending the session at this moment
+	if (found.missing || overdue) && !found.endedLately && !found.rejected {
 		s.cookie = cookieExpire
 		s.note(Event{Kind: EventExpired})
 	}
@@ -146,7 +148,7 @@ func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, 
 }
 
 // lookUpAll asks Redis for all of tokens, and goes on from the one that wins. It gives up
-// the place among those who waited also if Config.UserStamp panics.
+// the place among those who waited also if Config.LoadUser panics.
 func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, now time.Time, leave func()) (found verdicts, err error) {
 	defer leave()
 	deadline := time.Now().Add(s.m.cfg.RedisTimeout)
@@ -203,7 +205,7 @@ func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, 
 		list[0].Value, err = s.m.store.Get(bounded.get(), list[0].at.id)
 		return err
 	}
-	if len(list) == 1 {
+	if len(list) == 1 && !s.passive {
 		n, refused := &list[0], error(nil)
 		n.Value, refused, err = s.m.store.Load(ctx, bounded.deadline, n.key, n.ttl(now))
 		if refused != nil {
@@ -217,7 +219,7 @@ func (s *Session) read(ctx context.Context, bounded *lazyContext, list []named, 
 	}
 	entries, err := s.m.store.Entries(bounded.get(), ids)
 	for i, e := range entries {
-		list[i].Value = e.Value
+		list[i].Value, list[i].at.left = e.Value, e.TTL
 	}
 	return err
 }
@@ -245,12 +247,9 @@ func (s *Session) expireRefused(ctx context.Context, n *named, refused error, no
 // credentials are as they were.
 func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candidate, now time.Time) (_ []candidate, found verdicts, err error) {
 	var late []lateUse
-	for _, n := range list {
-		ttl := n.ttl(now)
-		if s.seemsLocked(&n.Token, now) {
-			ttl = 0
-		}
-		c, err := s.resolve(bounded, n.at, ttl, n.Value, now)
+	for i := range list {
+		n := &list[i]
+		c, err := s.resolve(bounded, n.at, s.claim(n, len(list) == 1, now), n.Value, now)
 		if err != nil {
 			return nil, found, err
 		}
@@ -269,10 +268,10 @@ func (s *Session) resolveAll(bounded *lazyContext, list []named, alive []candida
 			s.ended = c.ended
 		}
 	}
-	for _, l := range late {
-		s.noteReplay(l, alive)
+	late = s.noteReplays(late, alive)
+	if alive, err = s.vouchForAll(bounded, alive, &found); err == nil {
+		err = s.endReplayed(bounded, late, now)
 	}
-	alive, err = s.vouchForAll(bounded, alive, &found)
 	return alive, found, err
 }
 
@@ -294,21 +293,25 @@ func (s *Session) vouchForAll(bounded *lazyContext, alive []candidate, found *ve
 	return kept, nil
 }
 
-// vouch ends a live session whose user's credentials have changed since its login.
+// vouch ends a live session whose user's credentials have changed since its login. What the
+// program takes to tell is not taken from Redis's time.
 func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
-	var ok bool
-	if c.stamp, ok, err = s.checkStamp(c.at.rec); ok || err != nil {
+	began := time.Now()
+	var why string
+	c.stamp, why, err = s.checkStamp(c.at.rec)
+	bounded.pause(time.Since(began))
+	if why == "" || err != nil {
 		return err
 	}
 	c.verdict = rejected
 	if rec, err := s.m.end(bounded.get(), c.at.id, false); err == nil && rec != nil {
-		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, Reason: "the user's stamp changed"})
+		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, ActorID: c.at.rec.Actor, Reason: why})
 	}
 	return nil
 }
 
-// admit goes on from a live session. touch says that the hit has yet to prolong it.
-func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch bool) {
+// admit goes on from a live session, one of several perhaps.
+func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, several bool) {
 	m, at := s.m, c.at
 	s.use(at)
 	s.pending.stamp = c.stamp
@@ -320,39 +323,16 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, touch
 	}
 	if m.binding != nil {
 		s.beginBinding(at.rec, now)
-		if touch { // of several, s has the proof of the last
+		if several { // s has the proof of the last
 			s.hasProof(at.rec, now)
 		}
 	}
-	if c.followed || touch {
-		if err := m.store.Expire(bounded.get(), at.id, at.rec.TTL(now)); err != nil { // the next hit does it
-			m.count.expireFailed.Add(1)
-			m.tellUpkeep(err, s.note)
-		}
+	s.prolong(bounded, c, now)
+	switch {
+	case at.legacy != "":
+	case !c.known:
+		s.confirm(at.id, c.raw, at.rec, !s.passive)
+	case s.passive:
+		m.cache.Until(at.id, s.expires)
 	}
-	if !c.known && at.legacy == "" {
-		m.cache.Confirm(at.id, c.raw, at.rec)
-	}
-}
-
-// checkStamp tells whether the user's stamp is the one that rec was sealed with. If rec has
-// none, or one by an older secret, it is to take the stamp returned.
-func (s *Session) checkStamp(rec *record.Record) (stamp string, ok bool, err error) {
-	if rec.User == "" || s.m.cfg.UserStamp == nil {
-		return "", true, nil
-	}
-	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
-	if err != nil {
-		return "", false, fmt.Errorf("%w: %w", errStamp, err)
-	}
-	newest := s.m.ring[0].Stamp(rec.User, present)
-	if rec.Stamp == newest {
-		return "", true, nil
-	}
-	for _, k := range s.m.ring {
-		if rec.Stamp == "" || rec.Stamp == k.Stamp(rec.User, present) {
-			return newest, true, nil
-		}
-	}
-	return "", false, nil
 }

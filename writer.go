@@ -49,6 +49,7 @@ func (w *responseWriter) serve(next http.Handler, r *http.Request) {
 	}
 	returned := false
 	defer func() {
+		w.session.close(returned && w.unsent)
 		if returned {
 			return
 		}
@@ -81,6 +82,7 @@ func (w *responseWriter) begin() error {
 		w.unsent = false
 		if !s.reopen() {
 			w.err = s.complete(w.Header()) // the framework may have read the session since, or set fields for caches
+			s.close(false)
 			return w.err
 		}
 	case w.begun:
@@ -121,6 +123,36 @@ func (s *Session) reopen() bool {
 	changed := s.pending.any()
 	s.sent = s.sent && !changed
 	return changed
+}
+
+// phase is how far a request has come.
+type phase uint8
+
+const (
+	running phase = iota
+	unsent        // the handler has returned, and nothing has left: its framework may go on until the request ends
+	over
+)
+
+// close says that the handler has returned.
+func (s *Session) close(isUnsent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over = over; isUnsent {
+		s.over = unsent
+	}
+}
+
+// warnOfLate says once, in the log, that something changes a session whose request has ended:
+// nobody commits that any more.
+func (s *Session) warnOfLate(change, key string) {
+	s.mu.Lock()
+	late := s.over == over || s.over == unsent && s.r.Context().Err() != nil
+	s.mu.Unlock()
+	if late && s.m.lateTold.CompareAndSwap(false, true) {
+		s.m.cfg.Logger.Warn("a session was changed after its request had ended, as by a goroutine of the handler's: that is lost unless Save is called",
+			"change", change, "key", key, "method", s.r.Method, "path", s.r.URL.Path)
+	}
 }
 
 // failLate tells of changes that could not be kept once the response had begun.

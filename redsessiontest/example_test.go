@@ -1,6 +1,8 @@
 package redsessiontest_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,6 +72,21 @@ func ExampleManager_Login() {
 	// Output: [apple pear] true
 }
 
+func ExampleManager_LoginAs() {
+	m := redsessiontest.New(t)
+	h := m.Handler(m.RequireLevel(2)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := redsession.FromContext(r.Context())
+		_, _ = io.WriteString(w, s.UserID()+" by "+s.ActorID())
+	})))
+	r := m.Login(httptest.NewRequest("GET", "/", nil), "support-7")
+	r = m.LoginAs(r, "alice", redsession.By("support-7"), redsession.Proved(2, "pwd", "otp"))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+
+	fmt.Println(w.Code, w.Body)
+	// Output: 200 alice by support-7
+}
+
 func ExampleManager_Advance() {
 	m := redsessiontest.New(t, func(c *redsession.Config) { c.IdleTimeout = time.Hour })
 	r := m.Login(httptest.NewRequest("GET", "/orders", nil), "alice")
@@ -82,6 +99,28 @@ func ExampleManager_Advance() {
 	// Output:
 	// 59m0s 200
 	// 1h1m0s 401
+}
+
+// A page that counts down asks how much time is left, which prolongs nothing.
+func ExampleManager_Advance_absentUser() {
+	m := redsessiontest.New(t, func(c *redsession.Config) {
+		c.Assurance = redsession.AAL2 // an hour without a request
+		c.Passive = func(r *http.Request) bool { return r.URL.Path == "/left" }
+	})
+	h := m.Handler(m.TimeLeft())
+	r := m.Login(httptest.NewRequest("GET", "/left", nil), "alice")
+	for range 3 {
+		m.Advance(25 * time.Minute)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		var left struct{ Idle int }
+		_ = json.Unmarshal(w.Body.Bytes(), &left)
+		fmt.Println("minutes left:", left.Idle/60)
+	}
+	// Output:
+	// minutes left: 34
+	// minutes left: 9
+	// minutes left: 0
 }
 
 func ExampleManager_TakeRedisAway() {
@@ -113,4 +152,56 @@ func ExampleManager_Cookie() {
 	c := m.Cookie(w.Result())
 	fmt.Println(c != nil && c.MaxAge < 0)
 	// Output: true
+}
+
+func ExampleManager_WithCSRFToken() {
+	m := redsessiontest.New(t)
+	h := m.Handler(m.CSRF(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))) // your program
+	r := m.Login(httptest.NewRequest("POST", "/orders", nil), "alice")
+	for _, r := range []*http.Request{r, m.WithCSRFToken(r)} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 403
+	// 200
+}
+
+// A webhook, which changes a session outside of its requests.
+func Example_webhook() {
+	m := redsessiontest.New(t)
+	r := m.Login(httptest.NewRequest("GET", "/", nil), "alice", func(s *redsession.Session) {
+		cart.Set(s, []string{"pear"})
+	})
+	list, _ := m.Sessions(r.Context(), "alice")
+
+	// What is tested:
+	paid := func(user, id string) error {
+		return m.ChangeOf(r.Context(), user, id, func(s *redsession.Session) error {
+			cart.Delete(s)
+			return nil
+		})
+	}
+	fmt.Println(paid("alice", list[0].ID))
+	fmt.Println(errors.Is(paid("bob", list[0].ID), redsession.ErrGone))
+	m.With(r, func(s *redsession.Session) { fmt.Println(cart.Get(s)) })
+	// Output:
+	// <nil>
+	// true
+	// [] false
+}
+
+func ExampleUsers() {
+	type user struct{ Name string }
+	m := redsessiontest.New(t, redsessiontest.Users(map[string]*user{"alice": {Name: "Alice"}}))
+	greeting := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, _ := redsession.UserAs[*user](redsession.FromContext(r.Context()))
+		_, _ = io.WriteString(w, "Hello, "+u.Name)
+	}))
+	w := httptest.NewRecorder()
+	greeting.ServeHTTP(w, m.Login(httptest.NewRequest("GET", "/", nil), "alice"))
+	fmt.Println(w.Body)
+	// Output:
+	// Hello, Alice
 }

@@ -146,10 +146,16 @@ func (m *Manager) Login(r *http.Request, user string, prepare ...func(*redsessio
 	})
 }
 
+// LoginAs is Login with options: a second factor that is missing, tags, what was proved. With
+// redsession.By, r must carry the session of that actor, as Login(r, actor) returns it.
+func (m *Manager) LoginAs(r *http.Request, user string, opts ...redsession.LoginOption) *http.Request {
+	m.t.Helper()
+	return m.With(r, func(s *redsession.Session) { s.Login(user, opts...) })
+}
+
 // With runs do on the session of the browser that sends r, in a request of its
 // own, and returns a copy of r that carries the cookie which that browser has
-// then. It prepares what Login does not: an anonymous cart, a login with options,
-// a logout; or reads what the request needs, such as a CSRFToken. A timed rotation
+// then. It prepares what Login does not: an anonymous cart, a second factor, a logout; or reads what the request needs, such as a CSRFToken. A timed rotation
 // that is due is left to r.
 func (m *Manager) With(r *http.Request, do func(*redsession.Session)) *http.Request {
 	m.t.Helper()
@@ -173,6 +179,23 @@ func (m *Manager) With(r *http.Request, do func(*redsession.Session)) *http.Requ
 		m.t.Fatalf("redsessiontest: the session could not be loaded: status %d", w.Code)
 	}
 	return m.carry(r, w.Result())
+}
+
+// WithCSRFToken returns a copy of r that Manager.CSRF passes on, as if a script of a page of
+// r's session had sent it: with the token of a session that somebody has logged in to. Call it
+// after Login or With, whose sessions have other tokens.
+func (m *Manager) WithCSRFToken(r *http.Request) *http.Request {
+	m.t.Helper()
+	var token string
+	next := m.With(r, func(s *redsession.Session) {
+		if s.LoggedIn() || s.PendingUserID() != "" {
+			token = s.CSRFToken()
+		}
+	})
+	if token != "" {
+		next.Header.Set(redsession.CSRFHeader, token)
+	}
+	return next
 }
 
 // After runs look on the session that the browser has after res answered r: the

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
+	"github.com/redsession/redsession/internal/environ"
 	"github.com/redsession/redsession/internal/redisurl"
 )
 
@@ -49,6 +50,9 @@ func (c *console) prepare(cmd *cli.Command) (*target, error) {
 	}
 	t := &target{env: cfg, url: cfg.URL, prefix: cmp.Or(cfg.Prefix, defaultPrefix)}
 	source := "REDSESSION_URL"
+	if environ.Text(source) == "" {
+		source += environ.FileSuffix
+	}
 	if cmd.IsSet("url") {
 		t.url, source = cmd.String("url"), "--url"
 	}
@@ -60,7 +64,7 @@ func (c *console) prepare(cmd *cli.Command) (*target, error) {
 	case t.prefix == "":
 		return nil, usagef("--prefix is empty: leave it out for %q", defaultPrefix)
 	case t.url == "":
-		return nil, usagef("which Redis? Give --url or set REDSESSION_URL, for example to redis://localhost:6379/0")
+		return nil, usagef("which Redis? Give --url or set REDSESSION_URL, for example to redis://localhost:6379/0, or REDSESSION_URL_FILE")
 	case timeout <= 0:
 		return nil, usagef("--timeout is %s, want for example 5s", timeout)
 	}

@@ -26,6 +26,9 @@ type sessionLine struct {
 	TTLSeconds int64  `json:"ttl_seconds"`
 	Bytes      int    `json:"bytes"`
 	Bound      bool   `json:"device_bound,omitempty"`
+	Label      string `json:"label,omitempty"`
+	Level      int    `json:"level,omitempty"`
+	Actor      string `json:"actor,omitempty"`
 }
 
 func lineOf(i redsession.Info) sessionLine {
@@ -33,7 +36,7 @@ func lineOf(i redsession.Info) sessionLine {
 		ID: i.ID, User: i.UserID, RemoteAddr: i.RemoteAddr, UserAgent: i.UserAgent,
 		CreatedAt: stamp(i.CreatedAt), AuthTime: stamp(i.AuthTime), LastSeen: stamp(i.LastSeen), ExpiresAt: stamp(i.ExpiresAt),
 		TTLSeconds: int64(i.TTL / time.Second), Bytes: i.Bytes,
-		Bound: i.DeviceBound,
+		Bound: i.DeviceBound, Label: i.Label, Level: i.Level, Actor: i.ActorID,
 	}
 }
 
@@ -44,8 +47,8 @@ func listCommand(c *console) *cli.Command {
 		Description: `Lists the sessions under the prefix, by SCAN, on every master and in no order;
 with --user that user's logins, the latest first. It prints as it finds, and
 stops reading at the limit. ID names a session for show, ttl and revoke; nobody
-can use it as a cookie. USER is empty where nobody has logged in. On a terminal,
-columns that do not fit are left out.
+can use it as a cookie. USER is empty where nobody has logged in, and ACTOR where
+nobody acts as the user. On a terminal, columns that do not fit are left out.
 
 Examples:
    sessionctl list --limit 20
@@ -54,10 +57,11 @@ Examples:
    sessionctl list --json | jq -r 'select(.bytes > 10000) | .id'
 
 Elsewhere than on a terminal, one session a line, tab-separated: id, user, last
-seen, created, expires, remote address, bytes, user agent.
+seen, created, expires, remote address, bytes, user agent, label, level, actor.
 
 JSON, one object a line: {"id","user","remote_addr","user_agent","created_at",
-"auth_time","last_seen","expires_at","ttl_seconds","bytes","device_bound"}`,
+"auth_time","last_seen","expires_at","ttl_seconds","bytes","device_bound",
+"label","level","actor"}`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "only the sessions of this user"},
 			&cli.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "stop after so many sessions (0: all)"},
@@ -138,6 +142,9 @@ func newLister(c *console, json bool, limit int) *lister {
 		{head: "REMOTE", rank: 4, least: 9},
 		{head: "BYTES", rank: 3, right: true},
 		{head: "AGENT", rank: 5, least: 12},
+		{head: "LABEL", rank: 6, least: 8},
+		{head: "LEVEL", rank: 8, right: true},
+		{head: "ACTOR", rank: 7, least: 8},
 	}}}
 }
 
@@ -190,13 +197,21 @@ func (l *lister) row(i redsession.Info) []string {
 	if l.c.width == 0 {
 		return []string{
 			i.ID, clean(i.UserID), stamp(i.LastSeen), stamp(i.CreatedAt), stamp(i.ExpiresAt),
-			clean(i.RemoteAddr), strconv.Itoa(i.Bytes), clean(i.UserAgent),
+			clean(i.RemoteAddr), strconv.Itoa(i.Bytes), clean(i.UserAgent), clean(i.Label), level(i.Level), clean(i.ActorID),
 		}
 	}
 	return []string{
 		i.ID, clean(i.UserID), roughly(l.now.Sub(i.LastSeen)) + " ago", roughly(l.now.Sub(i.CreatedAt)) + " ago", roughly(i.TTL),
-		clean(i.RemoteAddr), humanize.Comma(int64(i.Bytes)), clean(i.UserAgent),
+		clean(i.RemoteAddr), humanize.Comma(int64(i.Bytes)), clean(i.UserAgent), clean(i.Label), level(i.Level), clean(i.ActorID),
 	}
+}
+
+// level is empty for none.
+func level(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // flush writes whole rows.

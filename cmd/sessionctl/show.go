@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/redsession/redsession/internal/keyspace"
+	"github.com/redsession/redsession/internal/loginfact"
 	"github.com/redsession/redsession/internal/record"
 )
 
@@ -196,6 +197,10 @@ func (f *sessionFull) describe(id string, found stored, rec *record.Record, now 
 	}
 	f.RotatedAt, f.Deadline = stamp(rotated), stamp(time.Unix(rec.Deadline, 0))
 	f.IdleSeconds, f.ImportedFrom = rec.Idle, rec.Source
+	f.Label, f.Actor = rec.Label, rec.Actor
+	if rec.LoggedIn() {
+		f.Level = loginfact.Parse(rec.Proved).Level
+	}
 }
 
 // facts is what people read, in the order in which they ask.
@@ -214,6 +219,9 @@ func (f sessionFull) facts() [][2]string {
 	default:
 		add("user", f.User)
 	}
+	add("acting as that user", f.Actor)
+	add("label", f.Label)
+	add("assurance level", level(f.Level))
 	add("remote address", f.RemoteAddr)
 	add("user agent", f.UserAgent)
 	add("created", f.CreatedAt)

@@ -73,7 +73,7 @@ func TestCtrlCLeavesWholeRows(t *testing.T) {
 			t.Errorf("got %d lines, the last %q, want whole ones", len(lines), lines[len(lines)-1])
 		}
 		for _, line := range lines[:len(lines)-1] {
-			if ok := json.Valid([]byte(line)) || strings.Count(line, "\t") == 7; !ok {
+			if ok := json.Valid([]byte(line)) || strings.Count(line, "\t") == 10; !ok {
 				t.Errorf("got half a row: %q", line)
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -73,6 +74,28 @@ func TestWrongURLIsExplainedWithoutItsPassword(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEnvironmentNamesFiles(t *testing.T) {
+	srv := redistest.Start(t)
+	login(t, srv.URL, "alice")
+	path := filepath.Join(t.TempDir(), "url")
+	for text, want := range map[string]string{srv.URL + "\n": "1\n", "nonsense": "REDSESSION_URL_FILE scheme"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("REDSESSION_URL_FILE", path)
+		code := exitDone
+		if text == "nonsense" {
+			code = exitUsage
+		}
+		ctl(t, "", "count").wants(t, code, want)
+	}
+	t.Setenv("REDSESSION_URL", srv.URL)
+	ctl(t, "", "count").wants(t, exitUsage, "REDSESSION_URL and REDSESSION_URL_FILE are both set")
+	t.Setenv("REDSESSION_URL_FILE", "")
+	t.Setenv("REDSESSION_SECRETS_FILE", path+"-none")
+	ctl(t, "", "count").wants(t, exitUsage, "REDSESSION_SECRETS_FILE: ")
 }
 
 func TestEnvironmentIsReadBehindFlags(t *testing.T) {

@@ -17,13 +17,12 @@ import (
 	"syscall"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 const try = `
-  curl -c jar BASE/api/session  # has the CSRF token
-  curl -b jar -c jar -H 'X-CSRF-Token: TOKEN' -d '{"user":"alice","password":"rabbit-hole"}' BASE/api/login
-  curl -b jar -c jar -H 'X-CSRF-Token: NEW TOKEN' -d '{"text":"Milk"}' BASE/api/todos
+  curl -c jar -d '{"user":"alice","password":"rabbit-hole"}' BASE/api/login  # has the CSRF token
+  curl -b jar -c jar -H 'X-CSRF-Token: TOKEN' -d '{"text":"Milk"}' BASE/api/todos
   curl -b jar -c jar -d '{"text":"Eggs"}' BASE/api/todos  # 403
   curl -b jar -c jar BASE/api/todos
 `
@@ -47,7 +46,7 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, stopRedis, err := embedded.Config()
+	c, stopRedis, err := devserver.Config()
 	if err != nil {
 		return err
 	}
@@ -57,7 +56,7 @@ func run() error {
 		return err
 	}
 	defer m.Close()
-	return embedded.Serve(ctx, handler(m), try)
+	return devserver.Serve(ctx, handler(m), try)
 }
 
 // configure makes redsession's own answers JSON, too. The page and its script
@@ -66,6 +65,9 @@ func configure(c redsession.Config) redsession.Config {
 	c.Skip = func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/api/") }
 	c.Unauthorized = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusUnauthorized, "Please log in.")
+	})
+	c.Forbidden = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusForbidden, "The CSRF token is missing or old: get a new one from /api/session.")
 	})
 	c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
 		switch {
@@ -90,12 +92,12 @@ func handler(m *redsession.Manager) http.Handler {
 	api.Handle("GET /api/todos", user(listTodos))
 	api.Handle("POST /api/todos", user(addTodo))
 	mux := http.NewServeMux()
-	mux.Handle("/api/", http.MaxBytesHandler(m.Handler(checkCSRF(api)), maxBody))
+	mux.Handle("/api/", http.MaxBytesHandler(m.Handler(m.CSRF(api)), maxBody))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, page, "page/index.html") })
 	mux.HandleFunc("GET /page/{file}", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, page, "page/"+r.PathValue("file"))
 	})
-	return http.NewCrossOriginProtection().Handler(secureHeaders(mux))
+	return secureHeaders(mux)
 }
 
 // secureHeaders lets the page load its own script and style and talk to its own
@@ -112,21 +114,8 @@ func secureHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// checkCSRF wants the token in a header, which no form of another site can set.
-// CrossOriginProtection asks the browser; this does not depend on it.
-func checkCSRF(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		safe := r.Method == http.MethodGet || r.Method == http.MethodHead
-		if !safe && !redsession.FromContext(r.Context()).VerifyCSRF(r.Header.Get("X-CSRF-Token")) {
-			fail(w, http.StatusForbidden, "The CSRF token is missing or old: get a new one from /api/session.")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // showSession tells the script who is logged in. The token is another after each
-// login and logout, so those answer with it as well.
+// login, so that answers with it as well. Whoever has not logged in has none, and needs none.
 func showSession(w http.ResponseWriter, r *http.Request) {
 	s := redsession.FromContext(r.Context())
 	answer(w, http.StatusOK, map[string]any{"user": s.UserID(), "csrf": s.CSRFToken()})

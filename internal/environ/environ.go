@@ -49,17 +49,31 @@ func Bool(name string) (bool, error) {
 	return b, nil
 }
 
-// Secrets reads a comma-separated list of secrets in base64 or hex.
+// Line returns the one line of a variable or, if name with _FILE behind it is set, of the file
+// that names, without white space around it. Both together are a mistake.
+func Line(name string) (string, error) {
+	v, source, err := textOrFile(name)
+	if err == nil && strings.ContainsAny(v, "\r\n") {
+		return "", fmt.Errorf("%s has several lines, want one", source)
+	}
+	return v, err
+}
+
+// Secrets reads a list of secrets in base64 or hex, with commas between them, from a variable or
+// from the file that name with _FILE behind it names, where lines do as well.
 func Secrets(name string) ([][]byte, error) {
-	v := Text(name)
-	if v == "" {
-		return nil, nil
+	v, source, err := textOrFile(name)
+	if v == "" || err != nil {
+		return nil, err
+	}
+	if source != name {
+		v = strings.Join(strings.FieldsFunc(v, func(r rune) bool { return r == '\r' || r == '\n' }), ",")
 	}
 	var secrets [][]byte
 	for i, text := range strings.Split(v, ",") {
 		secret, ok := decodeSecret(strings.TrimSpace(text))
 		if !ok {
-			return nil, fmt.Errorf("%s: entry %d is neither base64 nor hex of at least %d bytes: make one with `openssl rand -base64 32`", name, i+1, MinSecretLen)
+			return nil, fmt.Errorf("%s: entry %d is neither base64 nor hex of at least %d bytes: make one with `openssl rand -base64 32`", source, i+1, MinSecretLen)
 		}
 		secrets = append(secrets, secret)
 	}

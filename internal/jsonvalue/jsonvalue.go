@@ -5,26 +5,54 @@ package jsonvalue
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
+// Error is why a value is refused that encoding/json would take. Its text names types alone,
+// and may be shown.
+type Error string
+
+func (e Error) Error() string { return string(e) }
+
 // ErrNotUTF8 is a string that encoding/json would silently change.
-var ErrNotUTF8 = errors.New("a string is not valid UTF-8")
+const ErrNotUTF8 = Error("a string is not valid UTF-8")
 
 // Encode is json.Marshal without its escaping for HTML, which would only make the record
-// longer. It refuses strings, keys of maps among them, that are not valid UTF-8, as they
-// would not come back as they were.
-func Encode(v any) (string, error) {
-	switch v := v.(type) {
+// longer. It refuses what would not come back as it was: strings, keys of maps among them, that
+// are not valid UTF-8; what has no exported fields and no MarshalJSON or MarshalText; and values
+// of interface types that are not empty. Methods with a pointer receiver are found as well.
+func Encode[T any](v T) (string, error) {
+	switch plain := any(v).(type) {
 	case int:
-		return strconv.Itoa(v), nil
+		return strconv.Itoa(plain), nil
 	case bool:
-		return strconv.FormatBool(v), nil
+		return strconv.FormatBool(plain), nil
+	case string:
+		return encode(v)
 	}
+	sh := shapeOf(site{reflect.TypeFor[T](), true})
+	if sh.lost != "" {
+		return "", sh.lost
+	}
+	boxed := any(v)
+	if sh.byAddress {
+		p := new(T)
+		*p = v
+		boxed = p
+	}
+	text, err := encode(boxed)
+	if err == nil && sh.look { // what has been encoded has an end
+		if why := lostIn(boxed); why != "" {
+			return "", why
+		}
+	}
+	return text, err
+}
+
+func encode(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -32,9 +60,10 @@ func Encode(v any) (string, error) {
 		return "", err
 	}
 	text := strings.TrimSuffix(b.String(), "\n")
-	// encoding/json writes this escape in the place of a byte that is not UTF-8, and so does
-	// who makes JSON by themselves and means it.
-	if strings.Contains(text, `\ufffd`) && invalid(reflect.ValueOf(v), 0) {
+	// encoding/json writes this in the place of a byte that is not UTF-8, up to Go 1.26 as an
+	// escape, and so does who makes JSON by themselves and means it.
+	replaced := strings.Contains(text, `\ufffd`) || strings.Contains(text, "\ufffd")
+	if replaced && invalid(reflect.ValueOf(v), 0) {
 		return "", ErrNotUTF8
 	}
 	return text, nil

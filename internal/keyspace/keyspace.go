@@ -20,6 +20,7 @@ const (
 	hashedIDBytes   = 24
 	hashedUserBytes = 16
 	hashedUserLen   = 22 // base64url of them
+	hashedTagLen    = 24 // of a tag's keyed hash
 )
 
 // SID is the secret that only the cookie holds: 256 bits of crypto/rand (OWASP ASVS
@@ -85,6 +86,9 @@ func (s Space) User(user string) string {
 	return s.prefix + "user:" + base64.RawURLEncoding.EncodeToString(sum[:hashedUserBytes])
 }
 
+// Tag is the key of the index of the sessions with the tag of this keyed hash.
+func (s Space) Tag(hash string) string { return s.prefix + "tag:" + hash }
+
 // Import is the key of the state of an import from source.
 func (s Space) Import(source string) string { return s.prefix + "import:" + source }
 
@@ -109,6 +113,12 @@ func (s Space) Pattern() string { return EscapeGlob(s.prefix) + "*" }
 func (s Space) SessionID(key string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(key, s.prefix)
 	return id, ok && IsID(id)
+}
+
+// IsTag tells whether key is the index of the sessions with some tag.
+func (s Space) IsTag(key string) bool {
+	hash, ok := strings.CutPrefix(key, s.prefix+"tag:")
+	return ok && len(hash) == hashedTagLen && isBase64URL(hash)
 }
 
 // IsUser tells whether key is the index of some user's sessions.

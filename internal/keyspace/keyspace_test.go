@@ -75,7 +75,10 @@ func TestUserKeys(t *testing.T) {
 	if s.User("a") == s.User("b") || strings.Contains(s.User("alice@example.com"), "alice") {
 		t.Error("a user's key shows the user, or is another's")
 	}
-	if !s.IsUser(s.User("")) || s.IsUser("p:user:short") || s.IsUser("p:user:"+strings.Repeat("!", 22)) || s.IsUser(s.Session(keyspace.NewSID().ID())) {
+	if !s.IsTag(s.Tag(strings.Repeat("a", 24))) || s.IsTag(s.User("")) || s.IsTag(s.Tag("short")) || s.IsTag(s.Session(keyspace.NewSID().ID())) {
+		t.Error("IsTag does not tell tags' indexes apart")
+	}
+	if !s.IsUser(s.User("")) || s.IsUser("p:user:short") || s.IsUser("p:user:"+strings.Repeat("!", 22)) || s.IsUser(s.Session(keyspace.NewSID().ID())) || s.IsUser(s.Tag(strings.Repeat("a", 24))) {
 		t.Error("IsUser does not tell users' indexes apart")
 	}
 }

@@ -74,7 +74,34 @@ func (c *Cache) Confirm(id, raw string, rec *record.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.overLocked(id, rec) {
-		c.sessions.put(id, &session{raw: raw, rec: rec, confirmed: c.cfg.Now()})
+		s := &session{raw: raw, rec: rec}
+		s.confirm(c.cfg.Now())
+		c.sessions.put(id, s)
+	}
+}
+
+// confirm notes that Redis has s now, and that a request has just prolonged it.
+func (s *session) confirm(now time.Time) {
+	s.confirmed, s.until = now, now.Add(time.Duration(s.rec.Idle)*time.Second)
+}
+
+// Until says that the session at id, just confirmed, was not prolonged by that: it may be
+// read until end at the latest.
+func (c *Cache) Until(id string, end time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.sessions.get(id); ok && end.Before(s.until) {
+		s.until = end
+	}
+}
+
+// Rewrite takes raw, which says rec, in the place of what was remembered of id, if something
+// was: nobody has used the session, so how long that may be read stays as it was.
+func (c *Cache) Rewrite(id, raw string, rec *record.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.sessions.get(id); ok {
+		c.sessions.put(id, &session{raw: raw, rec: rec, confirmed: s.confirmed, until: s.until})
 	}
 }
 
@@ -88,27 +115,25 @@ func (c *Cache) Same(id, raw string) *record.Record {
 	if !ok || s.raw != raw {
 		return nil
 	}
-	s.confirmed = c.cfg.Now()
+	s.confirm(c.cfg.Now())
 	return s.rec
 }
 
-// Recall returns what Redis had at id and when it last confirmed that, if the session may
-// still be read: for MaxStale, within its idle timeout and deadline, and unless it ended
-// in this process under this id or its origin.
-func (c *Cache) Recall(id string) (raw string, confirmed time.Time, ok bool) {
+// Recall returns what Redis had at id, when it last confirmed that, and when the session ends
+// there, as far as this process knows, if it may still be read: for MaxStale, within its idle
+// timeout and deadline, and unless it ended in this process under this id or its origin.
+func (c *Cache) Recall(id string) (raw string, confirmed, until time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, ok := c.sessions.get(id)
 	if !ok || c.overLocked(id, s.rec) {
-		return "", time.Time{}, false
+		return "", time.Time{}, time.Time{}, false
 	}
 	now := c.cfg.Now()
-	age := now.Sub(s.confirmed)
-	idle := time.Duration(s.rec.Idle) * time.Second
-	if c.cfg.MaxStale <= 0 || age > c.cfg.MaxStale || age > idle || s.rec.TTL(now) <= 0 {
-		return "", time.Time{}, false
+	if c.cfg.MaxStale <= 0 || now.Sub(s.confirmed) > c.cfg.MaxStale || now.After(s.until) || s.rec.TTL(now) <= 0 {
+		return "", time.Time{}, time.Time{}, false
 	}
-	return s.raw, s.confirmed, true
+	return s.raw, s.confirmed, s.until, true
 }
 
 // overLocked tells whether the session at id is blocked, or ended.

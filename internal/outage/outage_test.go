@@ -80,7 +80,7 @@ func (s *stage) endings() string {
 
 // recalls tells whether there is something to read at id.
 func (s *stage) recalls(id string) bool {
-	_, _, ok := s.Recall(id)
+	_, _, _, ok := s.Recall(id)
 	return ok
 }
 
@@ -131,9 +131,36 @@ func TestOutageRecallsWhatRedisConfirmed(t *testing.T) {
 				row.do(s)
 				confirmed = s.clock()
 			}
-			raw, at, ok := s.Recall("a")
+			raw, at, _, ok := s.Recall("a")
 			if ok != row.want || ok && (raw != "raw" || !at.Equal(confirmed)) {
 				t.Errorf("got %q of %v, %t, want %t", raw, at, ok, row.want)
+			}
+		})
+	}
+}
+
+func TestOutageRecallsWhatWasNotProlongedUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name string
+		do   func(*stage)
+		pass time.Duration
+		want bool
+	}{
+		{"until then", func(s *stage) { s.Until("a", s.clock().Add(time.Minute)) }, time.Minute, true},
+		{"not later", func(s *stage) { s.Until("a", s.clock().Add(time.Minute)) }, time.Minute + 1, false},
+		{"an end beyond what it has changes nothing", func(s *stage) { s.Until("a", s.clock().Add(1000*time.Hour)) }, maxStale + 1, false},
+		{"prolonged since, as usual", func(s *stage) { s.Until("a", s.clock().Add(time.Minute)); s.Same("a", "raw") }, time.Minute + 1, true},
+		{"another session's end", func(s *stage) { s.Until("b", s.clock()) }, time.Minute, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage()
+			s.Confirm("a", "raw", s.of("alice"))
+			row.do(s)
+			s.pass(row.pass)
+			if got := s.recalls("a"); got != row.want {
+				t.Errorf("got %t, want %t", got, row.want)
 			}
 		})
 	}
@@ -270,5 +297,26 @@ func TestOutageRemembersNoneWhereThereIsNoRoom(t *testing.T) {
 		if s.recalls("a") {
 			t.Errorf("no %s: got a session, want none", name)
 		}
+	}
+}
+
+// What was written without its user is remembered in the place of what was there, and no longer than that.
+func TestRewriteIsNoConfirmation(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	rec := &record.Record{Idle: 3600, Deadline: s.clock().Unix() + 86400}
+	s.Rewrite("unknown", "new", rec)
+	if _, _, _, ok := s.Recall("unknown"); ok {
+		t.Error("got a session remembered that was not before")
+	}
+	s.Confirm("a", "old", rec)
+	s.pass(maxStale - time.Second)
+	s.Rewrite("a", "new", rec)
+	if raw, _, _, ok := s.Recall("a"); raw != "new" || !ok {
+		t.Errorf("got %q, %t, want what was written", raw, ok)
+	}
+	s.pass(2 * time.Second)
+	if raw, _, _, ok := s.Recall("a"); ok {
+		t.Errorf("got %q after MaxStale, want nothing", raw)
 	}
 }

@@ -20,6 +20,7 @@ type session struct {
 	raw       string
 	rec       *record.Record
 	confirmed time.Time
+	until     time.Time // when it ends in Redis if no request prolongs it
 }
 
 // size is about what it takes: the text, and what it says.

@@ -27,14 +27,16 @@ type Keys struct {
 	encrypt mac // derives what encrypts the data of one key
 	stamp   mac
 	csrf    mac
+	tag     mac
+	tagText mac // derives what encrypts the text of one tag
 }
 
 // NewRing derives a ring from secrets, newest first.
 func NewRing(secrets [][]byte) (Ring, error) {
 	ring := make(Ring, 0, len(secrets))
 	for _, secret := range secrets {
-		var derived [10][]byte
-		for i, purpose := range [...]string{"cookie", "tombstone", "seal", "encrypt", "stamp", "csrf", "ending", "challenge", "bound cookie", "registration"} {
+		var derived [12][]byte
+		for i, purpose := range [...]string{"cookie", "tombstone", "seal", "encrypt", "stamp", "csrf", "ending", "challenge", "bound cookie", "registration", "tag", "tag text"} {
 			key, err := hkdf.Key(sha256.New, secret, nil, "redsession "+purpose+" v1", sha256.Size)
 			if err != nil {
 				return nil, err
@@ -42,8 +44,8 @@ func NewRing(secrets [][]byte) (Ring, error) {
 			derived[i] = key
 		}
 		ring = append(ring, &Keys{
-			Cookie: derived[0], Ending: derived[6], Device: [3][]byte(derived[7:]), bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
-			encrypt: newMAC(derived[3]), stamp: newMAC(derived[4]), csrf: newMAC(derived[5]),
+			Cookie: derived[0], Ending: derived[6], Device: [3][]byte(derived[7:10]), bearer: newMAC(derived[1]), seal: newMAC(derived[2]),
+			encrypt: newMAC(derived[3]), stamp: newMAC(derived[4]), csrf: newMAC(derived[5]), tag: newMAC(derived[10]), tagText: newMAC(derived[11]),
 		})
 	}
 	return ring, nil

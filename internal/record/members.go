@@ -1,9 +1,9 @@
 package record
 
 // order is the order in which the optional members of a record are written.
-const order = "caxiwneoupksrgmbhf"
+const order = "caxiwneoupksrgmbhfljqyYzL"
 
-var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source"}
+var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source", 'l': "label", 'j': "tags", 'q': "proof", 'y': "actor", 'Y': "actor's stamp", 'L': "leases"}
 
 // flag returns the member of this name if it is one that is there or not.
 func (r *Record) flag(name byte) *bool {
@@ -35,6 +35,8 @@ func (r *Record) number(name byte) *int64 {
 		return &r.Seen
 	case 'k':
 		return &r.Remember
+	case 'z':
+		return &r.Ceiling
 	}
 	return nil
 }
@@ -56,6 +58,18 @@ func (r *Record) text(name byte) *string {
 		return &r.Binding
 	case 'h':
 		return &r.Thumbprint
+	case 'l':
+		return &r.Label
+	case 'j':
+		return (*string)(&r.Tags)
+	case 'q':
+		return &r.Proved
+	case 'y':
+		return &r.Actor
+	case 'Y':
+		return &r.ActorStamp
+	case 'L':
+		return &r.Leases
 	default:
 		return &r.Source
 	}

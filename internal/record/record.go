@@ -52,6 +52,7 @@ type Record struct {
 	User       string
 	Pending    bool  // password accepted, second factor missing
 	Remember   int64 // seconds asked for with RememberFor
+	Ceiling    int64 // what Deadline is never moved past, asked for with LimitTo
 	Stamp      string
 	RemoteAddr string
 	UserAgent  string
@@ -59,6 +60,12 @@ type Record struct {
 	Binding    string  // id of the binding to a device that the login offered, "" for none
 	Thumbprint string  // of the device's key, once the binding has begun
 	TurnDue    bool    // Rotate was called on a bound session, whose id turns when the device proves itself
+	Label      string  // a name for lists
+	Tags       Tags    // lookup keys
+	Proved     string  // what the login proved, as loginfact.Proof says it
+	Actor      string  // who acts as User, "" for User
+	ActorStamp string  // like Stamp, of Actor
+	Leases     string  // on what is done once per session: see internal/lease
 	data       *values // nil if there are none
 }
 

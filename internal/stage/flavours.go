@@ -19,7 +19,7 @@ import (
 // SmallestACL is all that the package needs of a Redis user. Scripts need the
 // commands that they call as well. The README shows it; a database other than
 // 0 needs +select besides, and a client_name in the URL +client|setname.
-const SmallestACL = "~session:* +ping +get +getrange +expire +setex +del +exists +ttl +pttl +eval +evalsha +scan " +
+const SmallestACL = "~session:* +ping +get +getrange +expire +setex +psetex +del +exists +ttl +pttl +eval +evalsha +scan " +
 	"+zadd +zrem +zcard +zscore +zrange"
 
 // ClusterACL is what a cluster's nodes must allow besides: who has which slots,

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -102,9 +103,13 @@ func (g Gate) Play(w http.ResponseWriter, r *http.Request, s *redsession.Session
 		case "add":
 			redsession.Key[int](name).Update(s, func(n int) int { return n + 1 })
 		case "login":
-			s.Login(name)
+			s.Login(name, loginOptions(value)...)
 		case "half":
-			s.Login(name, redsession.Pending())
+			s.Login(name, append(loginOptions(value), redsession.Pending())...)
+		case "promote":
+			s.Promote(loginOptions(name)...)
+		case "facts":
+			w.Header().Set("X-Facts", Facts(s))
 		case "remember":
 			s.Login(name, redsession.RememberFor(2*time.Hour))
 		case "flash":
@@ -138,11 +143,39 @@ func (g Gate) Play(w http.ResponseWriter, r *http.Request, s *redsession.Session
 	fmt.Fprint(w, Describe(s, s.Keys()...))
 }
 
+// loginOptions are those that words such as "tag=a,label=b,by=bob,proved=2/pwd/otp" name.
+func loginOptions(words string) (opts []redsession.LoginOption) {
+	for word := range strings.SplitSeq(words, ",") {
+		name, value, _ := strings.Cut(word, "=")
+		switch name {
+		case "tag":
+			opts = append(opts, redsession.Tag(value))
+		case "label":
+			opts = append(opts, redsession.Label(value))
+		case "by":
+			opts = append(opts, redsession.By(value))
+		case "proved":
+			level, methods, _ := strings.Cut(value, "/")
+			n, _ := strconv.Atoi(level)
+			opts = append(opts, redsession.Proved(n, strings.FieldsFunc(methods, func(r rune) bool { return r == '/' })...))
+		}
+	}
+	return opts
+}
+
+// Facts is what the logins of s said of themselves.
+func Facts(s *redsession.Session) string {
+	text := fmt.Sprintf("%s %q %v %d%v", cmp.Or(s.UserID(), "nobody"), s.Label(), s.Tags(), s.Level(), s.Methods())
+	if actor := s.ActorID(); actor != "" {
+		text += " by " + actor
+	}
+	return text
+}
+
 var plainly = map[string]func(s *redsession.Session){
 	"clear": (*redsession.Session).Clear, "logout": (*redsession.Session).Logout, "rotate": (*redsession.Session).Rotate,
-	"promote": (*redsession.Session).Promote,
-	"huge":    func(s *redsession.Session) { redsession.Key[string]("huge").Set(s, strings.Repeat("x", 3000)) },
-	"odd":     func(s *redsession.Session) { redsession.Key[func()]("odd").Set(s, func() {}) },
+	"huge": func(s *redsession.Session) { redsession.Key[string]("huge").Set(s, strings.Repeat("x", 3000)) },
+	"odd":  func(s *redsession.Session) { redsession.Key[func()]("odd").Set(s, func() {}) },
 }
 
 func statusOf(err error) int {

@@ -68,7 +68,7 @@ func probeCommands(ctx context.Context, keys keyspace.Space) []redis.Cmder {
 		return redis.NewCmd(ctx, append([]any{name, key}, args...)...)
 	}
 	return []redis.Cmder{
-		cmd("del"), cmd("setex", seconds(probeLife), probeValue), cmd("get"), cmd("getrange", 0, 1), cmd("exists"),
+		cmd("del"), cmd("setex", seconds(probeLife), probeValue), cmd("psetex", probeLife.Milliseconds(), probeValue), cmd("get"), cmd("getrange", 0, 1), cmd("exists"),
 		cmd("expire", seconds(probeLife)), cmd("ttl"), cmd("pttl"), cmd("del"),
 		cmd("zadd", 1, "*"), cmd("zscore", "*"), cmd("zcard"), cmd("zrange", 0, 0), cmd("zrem", "*"), cmd("del"),
 		redis.NewCmd(ctx, "eval", "return 1", 1, key), // how a script gets to a Redis that does not know it

@@ -32,13 +32,13 @@ func TestPlanOnAFullRedis(t *testing.T) {
 		{"a login leaves nothing", login(), "error: nothing; 1r for 60s; o=1 for 60s"},
 		{"a write leaves what was", &store.Plan{Decide: login().Decide}, "error: nothing; 1r for 60s; o=1 for 60s"},
 		{"a first write leaves nothing", &store.Plan{Prepare: []store.Step{insert}}, "error: nothing; 1r for 60s; o=1 for 60s"},
-		{"a rotation leaves what was", &store.Plan{Prepare: []store.Step{insert}, Decide: login().Decide, Tidy: []store.Step{&store.Move{User: user, ID: id("n"), Old: id("o"), Score: 1, Life: life}}}, "error: nothing; 1r for 60s; o=1 for 60s"},
+		{"a rotation leaves what was", &store.Plan{Prepare: []store.Step{insert}, Decide: login().Decide, Tidy: []store.Step{&store.Move{Index: store.OfUser(user), ID: id("n"), Old: id("o"), Score: 1, Life: life}}}, "error: nothing; 1r for 60s; o=1 for 60s"},
 		{"an import leaves nothing", &store.Plan{Decide: &store.Import{ID: id("n"), Raw: raw("5", 'i'), TTL: life}}, "error: nothing; 1r for 60s; o=1 for 60s"},
 		{"a logout is done", &store.Plan{Decide: &store.End{ID: id("o"), With: buried}, Tidy: login().Tidy, AwaitTidy: true}, "done: nothing; 8e for 30s; nothing"},
 		{"a revocation is done", &store.Plan{Decide: &store.End{ID: id("o")}}, "done: nothing; nothing; o=1 for 60s"},
 		{"a tombstone is put where nothing lies", &store.Plan{Decide: &store.End{ID: id("n"), With: buried, Bury: true}}, "done: 8e for 30s; 1r for 60s; o=1 for 60s"},
-		{"a mark is made in an index", &store.Plan{Decide: &store.Mark{User: user, At: 7, Life: life}}, "done: nothing; 1r for 60s; o=1 *=7 for 60s"},
-		{"an index is made for a mark", &store.Plan{Decide: &store.Mark{User: "bob", At: 7, Life: life}}, "done: nothing; 1r for 60s; o=1 for 60s"},
+		{"a mark is made in an index", &store.Plan{Decide: &store.Mark{Index: store.OfUser(user), At: 7, Life: life}}, "done: nothing; 1r for 60s; o=1 *=7 for 60s"},
+		{"an index is made for a mark", &store.Plan{Decide: &store.Mark{Index: store.OfUser("bob"), At: 7, Life: life}}, "done: nothing; 1r for 60s; o=1 for 60s"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for name, change := range map[string][]func(*store.Config){"in one script": nil, "in waves": {apart}} {

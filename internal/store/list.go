@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,17 +18,17 @@ const Page = 128
 // 1.3 ms.
 const scanCount = 500
 
-// Indexed is one entry of a user's index.
+// Indexed is one entry of an index.
 type Indexed struct {
 	ID    string // of no certain form: whoever can write to Redis can put anything there
 	Score int64  // of the login, Unix microseconds
 }
 
-// Index returns at most n entries of user's index, the oldest login first, leaving out
+// Index returns at most n entries of an index, the oldest login first, leaving out
 // the first skip. Fewer than n are the last. The mark of a revocation is no entry; where it
 // lies among those left out, the last one of them comes again.
-func (s *Store) Index(ctx context.Context, user string, skip, n int) ([]Indexed, error) {
-	key := s.keys.User(user)
+func (s *Store) Index(ctx context.Context, of Index, skip, n int) ([]Indexed, error) {
+	key := of.key(s.keys)
 	list := redis.NewZSliceCmd(ctx, "zrange", key, skip, skip+n, "withscores") // one may be the mark
 	err := s.exchange(ctx, exchange{command: "ZRANGE", key: key, side: breaker.Read}, func(ctx context.Context) error {
 		return foreignIsNoError(s.client.Process(ctx, list))
@@ -36,6 +37,11 @@ func (s *Store) Index(ctx context.Context, user string, skip, n int) ([]Indexed,
 		return nil, err
 	}
 	return indexed(list, n), nil
+}
+
+// InIndexes tells whether key is that of one of these indexes.
+func (s *Store) InIndexes(key string, in []Index) bool {
+	return slices.ContainsFunc(in, func(i Index) bool { return i.key(s.keys) == key })
 }
 
 func indexed(list *redis.ZSliceCmd, n int) []Indexed {

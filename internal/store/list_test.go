@@ -101,7 +101,7 @@ func TestListIndex(t *testing.T) {
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				e.put(t, space.User(user), row.lies)
-				entries, err := e.Index(t.Context(), user, row.skip, row.n)
+				entries, err := e.Index(t.Context(), store.OfUser(user), row.skip, row.n)
 				if got := letters(entries); got != row.want || err != nil {
 					t.Errorf("got %q and %v, want %q", got, err, row.want)
 				}
@@ -157,13 +157,13 @@ func TestManyEndAllAndMarkRevoked(t *testing.T) {
 		for _, letter := range []string{"a", "b", "c"} {
 			e.put(t, space.Session(id(letter)), raw("1", 'r'))
 		}
-		page, err := e.MarkRevoked(t.Context(), &store.Mark{User: user, At: 9, Life: life})
+		page, err := e.MarkRevoked(t.Context(), &store.Mark{Index: store.OfUser(user), At: 9, Life: life})
 		if got := letters(page); got != "a=1 b=2 c=3 d=4" || err != nil {
 			t.Errorf("got %s and %v of the mark", got, err)
 		}
 		ends := []*store.End{{ID: id("a")}, {ID: id("b"), With: buried}, {ID: id("d"), With: buried, Bury: true}}
 		for range 2 { // ending twice does no harm
-			rest, err := e.EndAll(t.Context(), ends, user)
+			rest, err := e.EndAll(t.Context(), ends, store.OfUser(user))
 			if got := letters(rest); got != "c=3" || err != nil {
 				t.Errorf("got %s and %v of the rest", got, err)
 			}
@@ -176,7 +176,7 @@ func TestManyEndAllAndMarkRevoked(t *testing.T) {
 				t.Errorf("got the index %s", got)
 			}
 		}
-		if rest, err := e.EndAll(t.Context(), nil, user); letters(rest) != "c=3" || err != nil {
+		if rest, err := e.EndAll(t.Context(), nil, store.OfUser(user)); letters(rest) != "c=3" || err != nil {
 			t.Errorf("got %s and %v of an ending of none", letters(rest), err)
 		}
 		if err := e.Each(t.Context(), nil); err != nil {
@@ -197,13 +197,13 @@ func TestManyTellsARefusal(t *testing.T) {
 	}{
 		{"of a list", "GET", func() error { _, err := s.Entries(t.Context(), ids); return err }},
 		{"of heads", "GETRANGE", func() error { _, err := s.Heads(t.Context(), ids); return err }},
-		{"of an index", "ZRANGE", func() error { _, err := s.Index(t.Context(), user, 0, 9); return err }},
+		{"of an index", "ZRANGE", func() error { _, err := s.Index(t.Context(), store.OfUser(user), 0, 9); return err }},
 		{"of a scan", "SCAN", func() error { return s.Scan(t.Context(), func([]string) error { return nil }) }},
 		{"of a script in a pipeline", "EVALSHA", func() error {
 			return s.Each(t.Context(), []store.Step{&store.End{ID: ids[0]}, &store.End{ID: ids[2]}})
 		}},
 		{"of the index after that", "ZRANGE", func() error {
-			_, err := s.EndAll(t.Context(), []*store.End{{ID: ids[2]}}, user)
+			_, err := s.EndAll(t.Context(), []*store.End{{ID: ids[2]}}, store.OfUser(user))
 			return err
 		}},
 	} {
@@ -294,9 +294,9 @@ func TestTraceShowsNamesAlone(t *testing.T) {
 	srv := redistest.Start(t)
 	var began, ended []string
 	s := checked(t, client(t, srv.Addr), func(c *store.Config) {
-		c.Trace = func(_ context.Context, commands []string) func(error) {
+		c.Trace = func(ctx context.Context, commands []string) (context.Context, func(int, error)) {
 			began = append(began, strings.Join(commands, " "))
-			return func(err error) { ended = append(ended, fmt.Sprint(err)) }
+			return ctx, func(_ int, err error) { ended = append(ended, fmt.Sprint(err)) }
 		}
 	})
 	ctx := t.Context()
@@ -310,8 +310,8 @@ func TestTraceShowsNamesAlone(t *testing.T) {
 		{"a plan", func() { _, _ = s.Run(ctx, login()) }, "EVALSHA"},
 		{"a list", func() { _, _ = s.Entries(ctx, []string{id("a"), id("b")}) }, "GET PTTL GET PTTL"},
 		{"heads", func() { _, _ = s.Heads(ctx, []string{id("a"), id("b")}) }, "GETRANGE GETRANGE"},
-		{"an ending of all", func() { _, _ = s.EndAll(ctx, []*store.End{{ID: id("a")}}, user) }, "EVALSHA EVALSHA ZRANGE"},
-		{"an index", func() { _, _ = s.Index(ctx, user, 0, 9) }, "ZRANGE"},
+		{"an ending of all", func() { _, _ = s.EndAll(ctx, []*store.End{{ID: id("a")}}, store.OfUser(user)) }, "EVALSHA EVALSHA ZRANGE"},
+		{"an index", func() { _, _ = s.Index(ctx, store.OfUser(user), 0, 9) }, "ZRANGE"},
 		{"a scan", func() { _ = s.Scan(ctx, func([]string) error { return nil }) }, "SCAN"},
 		{"a prolongation", func() { _ = s.Expire(ctx, id("a"), time.Minute) }, "EXPIRE"},
 		{"a removal", func() { _ = s.Discard(ctx, id("a")) }, "DEL"},

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,58 +14,54 @@ import (
 // round trip to each node, or two where a node does not know the script yet. It may be
 // repeated after an error if the steps may be. Callers pass a few Pages at most.
 func (s *Store) Each(ctx context.Context, steps []Step) error {
-	_, err := s.each(ctx, steps, "")
+	_, err := s.each(ctx, steps, nil)
 	return err
 }
 
-// MarkRevoked performs mark and returns the first Page of the user's index.
+// MarkRevoked performs mark and returns the first Page of its index.
 func (s *Store) MarkRevoked(ctx context.Context, mark *Mark) ([]Indexed, error) {
-	return s.each(ctx, []Step{mark}, mark.User)
+	return s.each(ctx, []Step{mark}, &mark.Index)
 }
 
-// EndAll ends sessions of user's, at most a Page of them, takes their ids out of the
-// user's index, and returns the first Page of what is left there. It may be repeated
-// after an error: ending twice does no harm, though it then finds nothing. The keys of
-// devices go with them.
-func (s *Store) EndAll(ctx context.Context, ends []*End, user string, devices ...string) ([]Indexed, error) {
+// EndAll ends sessions of an index, at most a Page of them, takes their ids out of it, does
+// what else they leave to be done, and returns the first Page of what is left in the index.
+// It may be repeated after an error: ending twice does no harm, though it then finds
+// nothing.
+func (s *Store) EndAll(ctx context.Context, ends []*End, of Index, left ...Step) ([]Indexed, error) {
 	if len(ends) == 0 { // an empty Leave is none that Redis takes
-		return s.Index(ctx, user, 0, Page)
+		return s.Index(ctx, of, 0, Page)
 	}
-	leave := &Leave{User: user}
-	steps := make([]Step, 0, len(ends)+1)
+	leave := &Leave{Index: of}
+	steps := make([]Step, 0, len(ends)+len(left)+1)
 	for _, e := range ends {
 		steps, leave.IDs = append(steps, e), append(leave.IDs, e.ID)
 	}
-	for _, d := range devices {
-		steps = append(steps, &Dismiss{Identifier: d})
-	}
 	if s.oneScript.Load() { // one node has all keys, and keeps the order
-		return s.each(ctx, append(steps, leave), user)
+		return s.each(ctx, append(append(steps, left...), leave), &of)
 	}
 	if err := s.Each(ctx, steps); err != nil {
 		return nil, err
 	}
-	return s.each(ctx, []Step{leave}, user)
+	return s.each(ctx, append(slices.Clip(left), leave), &of)
 }
 
-// each performs steps and then, if user is not "", reads the first Page of the user's
-// index.
-func (s *Store) each(ctx context.Context, steps []Step, user string) ([]Indexed, error) {
-	entries, unknown, err := s.eachBy(ctx, [2]any{"evalsha", planHash}, steps, user)
+// each performs steps and then, unless of is nil, reads the first Page of that index.
+func (s *Store) each(ctx context.Context, steps []Step, of *Index) ([]Indexed, error) {
+	entries, unknown, err := s.eachBy(ctx, [2]any{"evalsha", planHash}, steps, of)
 	if err == nil && len(unknown) > 0 {
-		entries, _, err = s.eachBy(ctx, [2]any{"eval", planScript}, unknown, user)
+		entries, _, err = s.eachBy(ctx, [2]any{"eval", planScript}, unknown, of)
 	}
 	return entries, err
 }
 
 // eachBy sends one pipeline. It returns the steps whose node does not know the script.
-func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, user string) (entries []Indexed, unknown []Step, err error) {
+func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, of *Index) (entries []Indexed, unknown []Step, err error) {
 	e := exchange{command: "EVALSHA", side: breaker.Write, script: true}
 	switch {
 	case len(steps) > 0:
 		e.key = steps[0].key(s.keys)
-	case user != "":
-		e.key = s.keys.User(user)
+	case of != nil:
+		e.key = of.key(s.keys)
 	default:
 		return nil, nil, nil
 	}
@@ -72,8 +69,8 @@ func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, user stri
 	var index *redis.ZSliceCmd
 	err = s.exchangePipeline(ctx, e, func(e *exchange) {
 		cmds = s.addSteps(ctx, e, form, steps)
-		if user != "" {
-			key := s.keys.User(user)
+		if of != nil {
+			key := of.key(s.keys)
 			index = redis.NewZSliceCmd(ctx, "zrange", key, 0, Page, "withscores") // one may be the mark
 			_ = e.pipe.Process(ctx, index)
 			e.parts = append(e.parts, part{key, index})

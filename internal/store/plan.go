@@ -55,11 +55,18 @@ func (i *Insert) take(any) {}
 type Replace struct {
 	ID, Rev, Raw string
 	TTL          time.Duration
+	KeepTTL      bool // what lies there lives on for as long as it would have, and TTL at most
 }
 
 func (r *Replace) key(s keyspace.Space) string { return s.Session(r.ID) }
-func (r *Replace) args(to []any) []any         { return append(to, "replace", r.Rev, r.Raw, seconds(r.TTL)) }
-func (r *Replace) take(any)                    {}
+func (r *Replace) args(to []any) []any {
+	op := "replace"
+	if r.KeepTTL {
+		op = "rewrite"
+	}
+	return append(to, op, r.Rev, r.Raw, seconds(r.TTL))
+}
+func (r *Replace) take(any) {}
 
 // Burial is a tombstone and how long it stays; the zero value leaves nothing.
 type Burial struct {
@@ -91,25 +98,44 @@ func (e *End) args(to []any) []any {
 }
 func (e *End) take(reply any) { e.Found = value(reply) }
 
-// Enter puts a login into its user's index, unless the user was revoked after the
-// password was checked. Something else than an index under that key is taken away.
-type Enter struct {
-	User, ID string
-	Score    int64         // of the login, Unix microseconds
-	Life     time.Duration // the index is kept for so long at least
-	Limit    int           // 0 for none
-	Old      string        // id that this login replaces, which does not count towards Limit
-	Checked  int64         // when the password was checked, Unix microseconds
-	Latest   int64         // a revocation that claims to be later counts as none, Unix microseconds
+// Index names a sorted set of ids: of a user's sessions, or of those with a tag.
+type Index struct {
+	User string
+	Tag  string // its keyed hash; "" for a user's index
+}
 
-	Revoked bool      // the user was revoked since: nothing was entered. Each alone tells it here
+// OfUser names the index of user's sessions.
+func OfUser(user string) Index { return Index{User: user} }
+
+// OfTag names the index of the sessions with the tag of this keyed hash.
+func OfTag(hash string) Index { return Index{Tag: hash} }
+
+func (i Index) key(s keyspace.Space) string {
+	if i.Tag != "" {
+		return s.Tag(i.Tag)
+	}
+	return s.User(i.User)
+}
+
+// Enter puts a login into an index, unless all in that was revoked after the password was
+// checked. Something else than an index under that key is taken away.
+type Enter struct {
+	Index
+	ID      string
+	Score   int64         // of the login, Unix microseconds
+	Life    time.Duration // the index is kept for so long at least
+	Limit   int           // 0 for none
+	Old     string        // id that this login replaces, which does not count towards Limit
+	Checked int64         // when the password was checked, Unix microseconds
+	Latest  int64         // a revocation that claims to be later counts as none, Unix microseconds
+
+	Revoked bool      // that was revoked since: nothing was entered. Each alone tells it here
 	Length  int64     // of the index now
 	Aside   bool      // something else lay there
 	Over    int64     // how many entries are beyond Limit, Old not counted
 	Oldest  []Indexed // if there are any, the first Page of the index, as Store.Index returns it
 }
 
-func (e *Enter) key(s keyspace.Space) string { return s.User(e.User) }
 func (e *Enter) args(to []any) []any {
 	return append(to, "enter", e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked, e.Latest)
 }
@@ -132,25 +158,24 @@ func (e *Enter) take(reply any) {
 	}
 }
 
-// Move puts the id of a rotated session into its user's index in the place of the old
-// one ("" for none). Doing it twice does no harm.
+// Move puts the id of a rotated session into an index in the place of the old one ("" for
+// none). Doing it twice does no harm.
 type Move struct {
-	User, ID, Old string
-	Score         int64
-	Life          time.Duration
+	Index
+	ID, Old string
+	Score   int64
+	Life    time.Duration
 }
 
-func (m *Move) key(s keyspace.Space) string { return s.User(m.User) }
-func (m *Move) args(to []any) []any         { return append(to, "move", m.ID, m.Score, seconds(m.Life), m.Old) }
-func (m *Move) take(any)                    {}
+func (m *Move) args(to []any) []any { return append(to, "move", m.ID, m.Score, seconds(m.Life), m.Old) }
+func (m *Move) take(any)            {}
 
-// Leave takes ids out of a user's index.
+// Leave takes ids out of an index.
 type Leave struct {
-	User string
-	IDs  []string
+	Index
+	IDs []string
 }
 
-func (l *Leave) key(s keyspace.Space) string { return s.User(l.User) }
 func (l *Leave) args(to []any) []any {
 	to = append(to, "leave", len(l.IDs))
 	for _, id := range l.IDs {
@@ -160,10 +185,10 @@ func (l *Leave) args(to []any) []any {
 }
 func (l *Leave) take(any) {}
 
-// Mark notes in a user's index that all that the user had was revoked: a login whose
-// password was checked before At is refused for as long as Life.
+// Mark notes in an index that all in it was revoked: a login whose password was checked
+// before At is refused for as long as Life.
 type Mark struct {
-	User   string
+	Index
 	At     int64 // Unix microseconds
 	Latest int64 // a mark that claims to be later than this gives way, Unix microseconds
 	Life   time.Duration
@@ -172,9 +197,8 @@ type Mark struct {
 // markMember is the member of an index that holds the time of the mark as its score.
 const markMember = "*"
 
-func (m *Mark) key(s keyspace.Space) string { return s.User(m.User) }
-func (m *Mark) args(to []any) []any         { return append(to, "mark", m.At, seconds(m.Life), m.Latest) }
-func (m *Mark) take(any)                    {}
+func (m *Mark) args(to []any) []any { return append(to, "mark", m.At, seconds(m.Life), m.Latest) }
+func (m *Mark) take(any)            {}
 
 // Import stores the record of another package's session where nothing lies or where its
 // own first try left it, with Force over another record too, and never over a tombstone or

@@ -20,10 +20,10 @@ func login() *store.Plan {
 	return &store.Plan{
 		Prepare: []store.Step{
 			&store.Insert{ID: id("n"), Raw: raw("5", 'r'), TTL: life},
-			&store.Enter{User: user, ID: id("n"), Score: 50, Life: life, Checked: 40, Latest: 90},
+			&store.Enter{Index: store.OfUser(user), ID: id("n"), Score: 50, Life: life, Checked: 40, Latest: 90},
 		},
 		Decide:    &store.Replace{ID: id("o"), Rev: "11111111", Raw: raw("6", 'l'), TTL: life},
-		Tidy:      []store.Step{&store.Leave{User: user, IDs: []string{id("o")}}},
+		Tidy:      []store.Step{&store.Leave{Index: store.OfUser(user), IDs: []string{id("o")}}},
 		AwaitTidy: true,
 	}
 }
@@ -146,7 +146,7 @@ func TestPlanOfAScriptThatRedisForgot(t *testing.T) {
 				return e.Each(t.Context(), []store.Step{login().Prepare[0], login().Prepare[1], &store.End{ID: id("o")}})
 			}},
 			{"an ending of all", func() error {
-				_, err := e.EndAll(t.Context(), []*store.End{{ID: id("o")}}, user)
+				_, err := e.EndAll(t.Context(), []*store.End{{ID: id("o")}}, store.OfUser(user))
 				return err
 			}},
 		} {
@@ -215,7 +215,7 @@ func TestPlanTakesNoAnswerThatTheScriptDoesNotGive(t *testing.T) {
 				t.Errorf("got %s of a plan", outcome(res, err))
 			}
 			if row.name != "too few results" { // for one step they are enough
-				if err := s.Each(t.Context(), []store.Step{&store.End{ID: id("a")}, &store.Leave{User: user, IDs: []string{id("a")}}}); err == nil {
+				if err := s.Each(t.Context(), []store.Step{&store.End{ID: id("a")}, &store.Leave{Index: store.OfUser(user), IDs: []string{id("a")}}}); err == nil {
 					t.Error("got no error of a pipeline")
 				}
 			}
@@ -247,7 +247,7 @@ func TestPlanIsSentOnce(t *testing.T) {
 			return err
 		}},
 		{"a pipeline with an ending", func() error {
-			return s.Each(t.Context(), []store.Step{&store.End{ID: id("o")}, &store.Leave{User: user, IDs: []string{id("o")}}})
+			return s.Each(t.Context(), []store.Step{&store.End{ID: id("o")}, &store.Leave{Index: store.OfUser(user), IDs: []string{id("o")}}})
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -21,6 +21,9 @@ import (
 // what lies there. Otherwise it returns 1 and what came of each step. It looks at fixed
 // offsets of values and at nothing else: the revision at 6, the kind at 14 (from 0).
 //
+// A rewrite leaves the TTL as it is, to the millisecond: in whole seconds, a session that is
+// written to several times a second without its user would live for ever, or end early.
+//
 // The first write of a plan is a SETEX wherever one is needed, so that a full memory
 // refuses all of it or nothing. An ending and the mark of a revocation are to succeed with a
 // full memory as well: DEL and ZREM are allowed then, and after them whatever the same
@@ -34,13 +37,13 @@ if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[2] ~= '' and redis.pcall('GETRAN
   return 1
 end
 local at, out = 1, {1}
-local width = {replace = 4, insert = 5, ['end'] = 8, enter = 8, move = 5, mark = 4, import = 5, keep = 2, dismiss = 1}
+local width = {replace = 4, rewrite = 4, insert = 5, ['end'] = 8, enter = 8, move = 5, mark = 4, import = 5, keep = 2, dismiss = 1}
 local function wrongtype(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
 end
 for i, key in ipairs(KEYS) do
   local op = ARGV[at]
-  if op == 'replace' then
+  if op == 'replace' or op == 'rewrite' then
     local rev = redis.pcall('GETRANGE', key, 6, 13)
     if wrongtype(rev) then return {0, i - 1, 1} end
     if type(rev) == 'table' then return rev end
@@ -79,6 +82,10 @@ for i, key in ipairs(KEYS) do
   local op, done = ARGV[at], 1
   if op == 'replace' then
     redis.call('SETEX', key, ARGV[at + 3], ARGV[at + 2])
+  elseif op == 'rewrite' then
+    local most, left = 1000 * tonumber(ARGV[at + 3]), redis.call('PTTL', key)
+    if left >= 0 and left < most then most = math.max(left, 1) end
+    redis.call('PSETEX', key, most, ARGV[at + 2])
   elseif op == 'insert' then
     redis.call('SETEX', key, ARGV[at + 4], ARGV[at + 3])
   elseif op == 'end' then
@@ -163,8 +170,8 @@ type Result struct {
 	// before its part was done, its part and what comes after were not, but for other
 	// steps of the same part where the parts are round trips apart.
 	Refused Step
-	// Found is what lies under the key of Refused. Under a user's index it is nothing:
-	// the user was revoked.
+	// Found is what lies under the key of Refused. Under an index it is nothing: all in
+	// that was revoked.
 	Found record.Value
 	// Prepared tells that Prepare was done, also if an error came back or a step was refused.
 	Prepared bool

@@ -56,6 +56,13 @@ func stepsOnSessions() []stepRow {
 		{"a replacement leaves a tombstone", raw("3", 'e'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "refused replace, found 3e", "3e for 60s"},
 		{"a replacement leaves a list", list{}, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life}, "refused replace, found no string", "a list for ever"},
 
+		{"a rewrite leaves the TTL as it is", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: 2 * time.Hour, KeepTTL: true}, "done", "2r for 60s"},
+		{"a rewrite shortens the TTL to its own", r1, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "done", "2r for 30s"},
+		{"a rewrite leaves another revision", raw("3", 'r'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found 3r", "3r for 60s"},
+		{"a rewrite brings nothing back", nil, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found nothing", "nothing"},
+		{"a rewrite leaves a tombstone", raw("3", 'e'), &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found 3e", "3e for 60s"},
+		{"a rewrite leaves a list", list{}, &store.Replace{ID: a, Rev: "11111111", Raw: r2, TTL: life, KeepTTL: true}, "refused replace, found no string", "a list for ever"},
+
 		{"an ending puts a tombstone in the place of a record", r1, end(nil), "done, found 1r", "8e for 30s"},
 		{"an ending without a tombstone leaves nothing", r1, end(without), "done, found 1r", "nothing"},
 		{"an ending puts a grave in the place of an imported record, for as long as that would have lived", raw("1", 'i'), end(without), "done, found 1i", "9e for 60s"},
@@ -88,7 +95,7 @@ func stepsOnSessions() []stepRow {
 func stepsOnIndexes() []stepRow {
 	const latest = 1_900_000_000_000_000
 	enter := func(change func(*store.Enter)) *store.Enter {
-		e := &store.Enter{User: user, ID: id("n"), Score: 50, Life: life, Checked: 40, Latest: latest}
+		e := &store.Enter{Index: store.OfUser(user), ID: id("n"), Score: 50, Life: life, Checked: 40, Latest: latest}
 		change(e)
 		return e
 	}
@@ -119,26 +126,26 @@ func stepsOnIndexes() []stepRow {
 		{"a login puts aside what is no index", list{}, enter(plain), "done, length 1, aside", "n=50 for 30s"},
 		{"a login puts aside a string", "x", enter(plain), "done, length 1, aside", "n=50 for 30s"},
 
-		{"a rotation moves the entry", three, &store.Move{User: user, ID: id("n"), Old: id("b"), Score: 2, Life: life}, "done", "a=1 n=2 c=3 for 60s"},
-		{"a rotation whose entry is missing enters", nil, &store.Move{User: user, ID: id("n"), Old: id("b"), Score: 2, Life: life}, "done", "n=2 for 30s"},
-		{"a rotation done twice is done once", index{id("n"): 2}, &store.Move{User: user, ID: id("n"), Old: id("b"), Score: 2, Life: life}, "done", "n=2 for 60s"},
-		{"a move without an old id enters", three, &store.Move{User: user, ID: id("b"), Score: 2, Life: life}, "done", "a=1 b=2 c=3 for 60s"},
-		{"a move puts aside what is no index", list{}, &store.Move{User: user, ID: id("n"), Score: 2, Life: life}, "done", "n=2 for 30s"},
+		{"a rotation moves the entry", three, &store.Move{Index: store.OfUser(user), ID: id("n"), Old: id("b"), Score: 2, Life: life}, "done", "a=1 n=2 c=3 for 60s"},
+		{"a rotation whose entry is missing enters", nil, &store.Move{Index: store.OfUser(user), ID: id("n"), Old: id("b"), Score: 2, Life: life}, "done", "n=2 for 30s"},
+		{"a rotation done twice is done once", index{id("n"): 2}, &store.Move{Index: store.OfUser(user), ID: id("n"), Old: id("b"), Score: 2, Life: life}, "done", "n=2 for 60s"},
+		{"a move without an old id enters", three, &store.Move{Index: store.OfUser(user), ID: id("b"), Score: 2, Life: life}, "done", "a=1 b=2 c=3 for 60s"},
+		{"a move puts aside what is no index", list{}, &store.Move{Index: store.OfUser(user), ID: id("n"), Score: 2, Life: life}, "done", "n=2 for 30s"},
 
-		{"those who leave are out", three, &store.Leave{User: user, IDs: []string{id("a"), id("c"), id("x")}}, "done", "b=2 for 60s"},
-		{"the last to leave takes the index along", index{id("a"): 1}, &store.Leave{User: user, IDs: []string{id("a")}}, "done", "nothing"},
-		{"nobody leaves", three, &store.Leave{User: user}, "done", "a=1 b=2 c=3 for 60s"},
-		{"those who leave what is no index leave it", list{}, &store.Leave{User: user, IDs: []string{id("a")}}, "done", "a list for ever"},
+		{"those who leave are out", three, &store.Leave{Index: store.OfUser(user), IDs: []string{id("a"), id("c"), id("x")}}, "done", "b=2 for 60s"},
+		{"the last to leave takes the index along", index{id("a"): 1}, &store.Leave{Index: store.OfUser(user), IDs: []string{id("a")}}, "done", "nothing"},
+		{"nobody leaves", three, &store.Leave{Index: store.OfUser(user)}, "done", "a=1 b=2 c=3 for 60s"},
+		{"those who leave what is no index leave it", list{}, &store.Leave{Index: store.OfUser(user), IDs: []string{id("a")}}, "done", "a list for ever"},
 
-		{"a mark makes an index", nil, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 30s"},
-		{"a mark lies beside the entries", index{id("a"): 1}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "a=1 *=7 for 60s"},
-		{"a later mark takes the place of an earlier one", index{"*": 3}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
-		{"an earlier mark leaves a later one", index{"*": 9}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=9 for 60s"},
-		{"an earlier mark leaves one that is as late as it may be", index{"*": latest}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=1900000000000000 for 60s"},
-		{"a mark takes the place of one that is later than that", index{"*": latest + 1}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
-		{"a mark takes the place of one at the end of all time", index{"*": math.Inf(1)}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
-		{"a mark prolongs the index", index{"*": 3}, &store.Mark{User: user, At: 7, Latest: latest, Life: 2 * time.Minute}, "done", "*=7 for 120s"},
-		{"a mark puts aside what is no index", list{}, &store.Mark{User: user, At: 7, Latest: latest, Life: life}, "done", "*=7 for 30s"},
+		{"a mark makes an index", nil, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=7 for 30s"},
+		{"a mark lies beside the entries", index{id("a"): 1}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "a=1 *=7 for 60s"},
+		{"a later mark takes the place of an earlier one", index{"*": 3}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
+		{"an earlier mark leaves a later one", index{"*": 9}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=9 for 60s"},
+		{"an earlier mark leaves one that is as late as it may be", index{"*": latest}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=1900000000000000 for 60s"},
+		{"a mark takes the place of one that is later than that", index{"*": latest + 1}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
+		{"a mark takes the place of one at the end of all time", index{"*": math.Inf(1)}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=7 for 60s"},
+		{"a mark prolongs the index", index{"*": 3}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: 2 * time.Minute}, "done", "*=7 for 120s"},
+		{"a mark puts aside what is no index", list{}, &store.Mark{Index: store.OfUser(user), At: 7, Latest: latest, Life: life}, "done", "*=7 for 30s"},
 	}
 }
 

@@ -160,9 +160,9 @@ func TestBindingRequiredByGuards(t *testing.T) {
 	if got := s.see(unable, "/guarded", navigation...); !strings.HasPrefix(got, "403 <!doctype html>") {
 		t.Errorf("got %q right after the login, want the page that loads itself again", got)
 	}
-	s.want(t, unable, "/guarded", "403 Your browser could not prove that this i")
+	s.want(t, unable, "/guarded", "403 This request is not allowed from here. P")
 	s.m.Advance(11 * time.Second)
-	s.want(t, unable, "/guarded", "403 Your browser could not prove that this i", navigation...)
+	s.want(t, unable, "/guarded", "403 This request is not allowed from here. P", navigation...)
 	s.want(t, unable, "/", "200 bob 0")
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -219,6 +221,8 @@ func TestConfigCookieContradictions(t *testing.T) {
 		{"a name that is not ASCII", redsession.Cookie{Name: "séance"}, "no cookie name"},
 		{"a name that leaves no room for the value", redsession.Cookie{Name: strings.Repeat("n", 4000)}, "more than browsers accept"},
 		{"a path with an attribute", redsession.Cookie{Name: "sid", Path: "/; Domain=evil.example"}, "no semicolon"},
+		{"a domain and a name without a prefix", redsession.Cookie{Name: "sid", Domain: "example.com"}, `"sid" with Domain lacks the prefix "__Secure-"`},
+		{"a domain and half of a prefix", redsession.Cookie{Name: "__Secure", Domain: "example.com"}, `set "__Secure-__Secure"`},
 		{"a domain with an attribute", redsession.Cookie{Domain: "example.com; Path=/x"}, "no domain name"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -334,8 +338,32 @@ func TestConfigFromEnv(t *testing.T) {
 	}
 }
 
+func TestConfigFromEnvReadsFiles(t *testing.T) {
+	clearEnv(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"URL": "redis://:hunter2@host/1\n", "SECRETS": hex.EncodeToString(stage.NewerSecret) + "\n" + hex.EncodeToString(stage.Secret) + "\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("REDSESSION_"+name+"_FILE", path)
+	}
+	got, err := redsession.ConfigFromEnv()
+	want := redsession.Config{URL: "redis://:hunter2@host/1", Secrets: [][]byte{stage.NewerSecret, stage.Secret}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v and %v, want what the files say", got, err)
+	}
+	t.Setenv("REDSESSION_URL", "redis://other")
+	t.Setenv("REDSESSION_SECRETS_FILE", filepath.Join(dir, "none"))
+	got, err = redsession.ConfigFromEnv()
+	stage.WantError(t, err, "REDSESSION_URL and REDSESSION_URL_FILE are both set", "REDSESSION_SECRETS_FILE: ", filepath.Join(dir, "none"))
+	if !reflect.DeepEqual(got, redsession.Config{}) {
+		t.Errorf("got %+v with an error, want the zero Config", got)
+	}
+}
+
 func clearEnv(t *testing.T) {
-	for _, name := range []string{"URL", "PREFIX", "EXPIRATION", "ABSOLUTE", "SECRETS", "COOKIE", "INSECURE"} {
+	for _, name := range []string{"URL", "URL_FILE", "PREFIX", "EXPIRATION", "ABSOLUTE", "SECRETS", "SECRETS_FILE", "COOKIE", "INSECURE"} {
 		t.Setenv("REDSESSION_"+name, "")
 	}
 }

@@ -151,7 +151,7 @@ func TestOutageCloseRefusesWhatIsStillRunning(t *testing.T) {
 	for name, change := range map[string]func(s *redsession.Session){
 		"a write":     func(s *redsession.Session) { stage.Number.Set(s, 2) },
 		"a login":     func(s *redsession.Session) { s.Login("bob") },
-		"a promotion": (*redsession.Session).Promote,
+		"a promotion": func(s *redsession.Session) { s.Promote() },
 		"a logout":    (*redsession.Session).Logout,
 		"a new id":    (*redsession.Session).Rotate,
 	} {

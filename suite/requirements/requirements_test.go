@@ -147,6 +147,37 @@ func TestCookiePrefixesOfTheLayeredCookiesDraft(t *testing.T) {
 	}
 }
 
+// SR-37: with Domain, any subdomain could plant a cookie without the prefix, and any page over plain HTTP.
+func TestCookieWithADomainDemandsThePrefix(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		cookie redsession.Cookie
+		want   string // of the cookie's name, or of the error
+	}{
+		{"no name", redsession.Cookie{Domain: "example.com"}, "__Secure-session"},
+		{"a name with the prefix", redsession.Cookie{Name: "__Secure-sid", Domain: "example.com"}, "__Secure-sid"},
+		{"a name with the prefix in another case", redsession.Cookie{Name: "__secure-sid", Domain: "example.com"}, "__secure-sid"},
+		{"a name with a prefix that demands more", redsession.Cookie{Name: "__Http-sid", Domain: "example.com"}, "__Http-sid"},
+		{"a name without a prefix", redsession.Cookie{Name: "sid", Domain: "example.com"}, "lacks the prefix"},
+		{"a name with the prefix further on", redsession.Cookie{Name: "my__Secure-sid", Domain: "example.com"}, "lacks the prefix"},
+		{"a name without a prefix, and no domain", redsession.Cookie{Name: "sid"}, "sid"},
+		{"a name without a prefix, in development", redsession.Cookie{Name: "sid", Domain: "example.com", InsecurePlainHTTP: true}, "sid"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			if row.want == "lacks the prefix" {
+				stage.WantError(t, stage.CheckConfig(t, redsession.Config{URL: stage.Nowhere, Secrets: [][]byte{stage.Secret}, Cookie: row.cookie}), "Config.Cookie", row.want)
+				return
+			}
+			a := stage.Ask(t, stage.NewMini(t).Manager(t, func(c *redsession.Config) { c.Cookie = row.cookie }), "/set", "")
+			if name, _, _ := strings.Cut(a.Header.Get("Set-Cookie"), "="); name != row.want {
+				t.Errorf("got the cookie %q, want %q", name, row.want)
+			}
+		})
+	}
+}
+
 // The idle timeout is as long as the absolute one here, so that the end of the key
 // is the end of the session.
 func TestCookieDoesNotOutliveItsSession(t *testing.T) {

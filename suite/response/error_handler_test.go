@@ -37,7 +37,7 @@ var keeping = map[string]func(m *redsession.Manager, r *http.Request, s *redsess
 	"Clear":           saving((*redsession.Session).Clear),
 	"a login":         saving(func(s *redsession.Session) { s.Login("alice") }),
 	"half a login":    saving(func(s *redsession.Session) { s.Login("alice", redsession.Pending()) }),
-	"a promotion":     saving((*redsession.Session).Promote),
+	"a promotion":     saving(func(s *redsession.Session) { s.Promote() }),
 	"a logout":        saving((*redsession.Session).Logout),
 	"a new id":        saving((*redsession.Session).Rotate),
 	"a CSRF token":    saving(func(s *redsession.Session) { s.CSRFToken() }),

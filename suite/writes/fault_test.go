@@ -1,6 +1,7 @@
 package writes_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -38,6 +39,11 @@ var changes = []change{
 	{"a write with the first hit after a rotation", []string{"login:alice add:n", "rotate"}, "add:n", "alice n=2", "alice n=2", []string{"alice n=1", "alice n=2"}, true},
 	{"a first write", nil, "add:n", "n=1", "", []string{""}, true},
 	{"a logout", []string{"login:alice add:n"}, "logout", "", "", []string{"alice n=1", ""}, true},
+	{"a login with a tag", []string{"add:n"}, "login:alice:tag=sid add:n", "alice n=2", "", []string{"n=1", ""}, true},
+	{"a promotion with a tag", []string{"half:alice:tag=sid add:n"}, "promote add:n", "alice n=2", "", []string{"n=1", ""}, false},
+	{"a rotation with a tag", []string{"login:alice:tag=sid add:n"}, "rotate add:n", "alice n=2", "alice n=2", []string{"alice n=1", "alice n=2"}, true},
+	{"a write with the first hit after a rotation with a tag", []string{"login:alice:tag=sid add:n", "rotate"}, "add:n", "alice n=2", "alice n=2", []string{"alice n=1", "alice n=2"}, true},
+	{"a login to act as another", []string{"login:bob add:n"}, "login:alice:by=bob add:n", "alice n=1", "", []string{"bob n=1", ""}, false},
 	{"a logout and a login", []string{"login:alice add:n"}, "logout login:bob add:n", "bob n=1", "", []string{"alice n=1", ""}, true},
 }
 
@@ -196,6 +202,9 @@ func (r *trial) run(st *stage.Scripted, c change, f fault) {
 		cookies = append(cookies, r.again(old, c))
 	}
 	r.wantListed(cookies)
+	if strings.Contains(c.name, "tag") {
+		r.wantTagEnded(cookies)
+	}
 	r.wantEnded(cookies)
 }
 
@@ -258,22 +267,49 @@ func (r *trial) again(old string, c change) string {
 	return st.Cookie()
 }
 
-// wantListed checks that who is logged in is in the list of their sessions.
+// wantListed checks that who is logged in is in the list of their sessions, and in that of their tag.
 func (r *trial) wantListed(cookies []string) {
 	r.Helper()
 	for _, cookie := range cookies {
-		a := r.there.Fork(cookie).Do()
+		a := r.there.Fork(cookie).Do("facts")
 		user, _, _ := strings.Cut(a.Text, " ")
 		if user != "alice" && user != "bob" {
 			continue
 		}
-		listed := func() bool {
-			sessions, err := r.other.Sessions(r.Context(), user)
-			return err == nil && slices.ContainsFunc(sessions, func(i redsession.Info) bool { return i.ID == a.Header.Get("X-Id") })
+		in := func(list func(context.Context, string) ([]redsession.Info, error), whose string) func() bool {
+			return func() bool {
+				sessions, err := list(r.Context(), whose)
+				return err == nil && slices.ContainsFunc(sessions, func(i redsession.Info) bool { return i.ID == a.Header.Get("X-Id") })
+			}
 		}
-		if !listed() { // the entry of a rotation may be on its way
+		if listed := in(r.other.Sessions, user); !listed() { // the entry of a rotation may be on its way
 			stage.Until(r.T, r.when+": the entry in the user's index", listed)
 		}
+		if listed := in(r.other.Tagged, "sid"); strings.Contains(a.Header.Get("X-Facts"), "[sid]") && !listed() {
+			stage.Until(r.T, r.when+": the entry in the tag's index", listed)
+		}
+	}
+}
+
+// wantTagEnded revokes all with the tag, and checks that no cookie of a session that had it brings that back.
+func (r *trial) wantTagEnded(cookies []string) {
+	r.Helper()
+	tagged := make(map[string]bool)
+	for _, cookie := range cookies {
+		tagged[cookie] = strings.Contains(r.there.Fork(cookie).Do("facts").Header.Get("X-Facts"), "[sid]")
+	}
+	r.e.Clock.Add(1e9)
+	if _, err := r.other.RevokeTagged(r.Context(), "sid"); err != nil {
+		r.Errorf("%s: RevokeTagged: %v", r.when, err)
+	}
+	r.ambush.replay(r.T, r.e)
+	for cookie := range tagged {
+		if got := r.there.Fork(cookie).Do().Text; tagged[cookie] && got != "" {
+			r.Errorf("%s: after RevokeTagged a cookie reads %q, want nobody", r.when, got)
+		}
+	}
+	if infos, err := r.other.Tagged(r.Context(), "sid"); len(infos) != 0 || err != nil {
+		r.Errorf("%s: got %d sessions, %v with the tag after RevokeTagged, want none", r.when, len(infos), err)
 	}
 }
 

@@ -18,6 +18,9 @@ func (l leaky) MarshalText() ([]byte, error) { return nil, errors.New("cannot en
 
 func (l *leaky) UnmarshalText(b []byte) error { return errors.New("cannot decode " + string(b)) }
 
+// hidden would be kept as {}.
+type hidden struct{ password string }
+
 func TestKeyValueThatDoesNotEncodeFailsTheCommit(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -26,6 +29,15 @@ func TestKeyValueThatDoesNotEncodeFailsTheCommit(t *testing.T) {
 	}{
 		{"a channel", func(s *redsession.Session) { redsession.Key[chan int]("broken").Set(s, nil) }},
 		{"a type whose error shows the value", func(s *redsession.Session) { redsession.Key[leaky]("broken").Set(s, "hunter2") }},
+		{"a struct without exported fields", func(s *redsession.Session) { redsession.Key[hidden]("broken").Set(s, hidden{"hunter2"}) }},
+		{"a list of such", func(s *redsession.Session) { redsession.Key[[]hidden]("broken").Set(s, []hidden{{"hunter2"}}) }},
+		{"an error", func(s *redsession.Session) { redsession.Key[error]("broken").Set(s, errors.New("hunter2")) }},
+		{"an error in a map", func(s *redsession.Session) {
+			redsession.Key[map[string]any]("broken").Set(s, map[string]any{"a": errors.New("hunter2")})
+		}},
+		{"an update to what would be lost", func(s *redsession.Session) {
+			redsession.Key[hidden]("broken").Update(s, func(hidden) hidden { return hidden{"hunter2"} })
+		}},
 		{"an update to what does not encode", func(s *redsession.Session) {
 			redsession.Key[float64]("broken").Update(s, func(float64) float64 { return math.Inf(1) })
 		}},

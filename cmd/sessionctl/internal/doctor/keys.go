@@ -75,7 +75,7 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 			switch server.KindOf(x.Prefix, key) {
 			case server.Session:
 				sessions = append(sessions, key)
-			case server.Index:
+			case server.Index, server.Tag:
 				indexes = append(indexes, key)
 			}
 		}

@@ -46,6 +46,7 @@ func TestKindOf(t *testing.T) {
 	}{
 		{"a session", "session:", "session:" + id, server.Session},
 		{"an index", "session:", "session:user:" + id[:22], server.Index},
+		{"a tag's index", "session:", "session:tag:" + id[:24], server.Tag},
 		{"an import", "session:", "session:import:scs", server.Other},
 		{"of a longer prefix", "a:", "a:b:" + id, server.Other},
 		{"of another prefix", "b:", "a:" + id, server.Other},

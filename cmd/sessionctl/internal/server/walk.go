@@ -16,6 +16,7 @@ const (
 	Other   Kind = iota // of another prefix, or of an import
 	Session             // a session record, or a tombstone
 	Index               // the ids of one user's sessions
+	Tag                 // the ids of the sessions with one tag
 )
 
 // ScanCount is how many keys one SCAN of Walk visits: among a million with a TTL,
@@ -30,6 +31,9 @@ func KindOf(prefix, key string) Kind {
 	}
 	if space.IsUser(key) {
 		return Index
+	}
+	if space.IsTag(key) {
+		return Tag
 	}
 	return Other
 }
