@@ -91,6 +91,18 @@ type Config struct {
 	// ErrUnavailable and logs nobody out. RedisTimeout does not bound it: it should
 	// have a timeout of its own.
 	UserStamp func(ctx context.Context, user string) (string, error)
+	// LoadUser loads a user, once a request, for the handler, which gets it from UserAs, and
+	// for the stamp, which is that of UserStamp: set one of the two. Return ErrNoUser for a
+	// user who was deleted: the session ends at this request. Any other error answers
+	// ErrUnavailable and logs nobody out, as do a nil user and a nil pointer without an error.
+	// "" is a stamp like any other: return it always if there is nothing to compare.
+	//
+	// It runs on every hit of a user's session, a half-open one too (UserAs knows no user
+	// there), also while Redis is away; again at Login; and for who acts as a user (see By). It
+	// does not run for anonymous and locked sessions. It must be safe for concurrent use.
+	// RedisTimeout does not bound it: it should have a timeout of its own. What it returns is
+	// kept for the request, in memory alone.
+	LoadUser func(ctx context.Context, id string) (user any, stamp string, err error)
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit. Half-open
 	// logins do not count.
 	MaxPerUser int
@@ -150,6 +162,9 @@ type Config struct {
 	// CSRF refuses, and those of a device that has not proved itself. 403 unless set. It gets
 	// the request as it came; the reason is in an event.
 	Forbidden http.Handler
+	// Trace is called around loads, commits and exchanges with Redis; adapters/otel has one
+	// for OpenTelemetry. Without it nothing of it costs anything.
+	Trace Trace
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
 }
@@ -232,7 +247,7 @@ func (c Config) withDefaults() Config {
 
 // check reports every mistake of a Config that has its defaults.
 func (c Config) check() error {
-	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), c.checkUsers(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
 }
 
 func (c Config) checkConnection() error {

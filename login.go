@@ -21,36 +21,13 @@ var (
 	errCookieStays = fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
 )
 
-// LoginOption changes what Login does.
-type LoginOption func(*loginOptions)
-
-type loginOptions struct {
-	remember time.Duration
-	pending  bool
-	facts
-}
-
-// RememberFor keeps this login for d ("remember me"): the cookie survives the
-// browser, and both the idle and the absolute lifetime are d. It panics if d is
-// under a second. NIST SP 800-63B advises against it for more than AAL1.
-func RememberFor(d time.Duration) LoginOption {
-	if d < time.Second {
-		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
-	}
-	return func(o *loginOptions) { o.remember = d }
-}
-
-// Pending says that the password was right and a second factor is missing:
-// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
-// to call Promote. Until then the session is in no list of the user's.
-func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
-
 // Login makes this the session of user. Call it once the user has proved who
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
 // come along; as another user the session starts empty. It stands, from empty, though the
-// old session has ended meanwhile, and is ErrGone if the user's sessions, or those beside
-// another one, were revoked after the request began. It panics if user is "".
+// old session has ended meanwhile, and is ErrGone if the user's sessions, those beside
+// another one, or those with one of its tags, were revoked after the request began. It panics
+// if user is "".
 func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
@@ -60,11 +37,12 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	}
 	o := collect(opts)
 	s.warnOfLate("login", "")
-	stamp, err := s.m.presentStamp(s.r.Context(), user)
+	known, stamp, err := s.presentUser(user)
 	s.lock()
 	defer s.mu.Unlock()
-	if err != nil && s.pending.err == nil {
-		s.pending.err = unavailable(err)
+	s.user = known
+	if err != nil {
+		s.failLocked(err)
 	}
 	if err := s.checkFacts(user, &o.facts); err != nil {
 		s.failLocked(err)
@@ -135,6 +113,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
 	s.limitLogin(&head)
+	s.limitActor(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
@@ -283,20 +262,6 @@ func (c *commit) endLeft(ctx context.Context, at *stored) {
 	}
 	c.m.block(at)
 	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
-}
-
-// presentStamp is what a login is sealed with. Nothing else reads it anew, and
-// Login does so when it is called, right after the password was checked:
-// whatever was sealed before the stamp changed stays what it was.
-func (m *Manager) presentStamp(ctx context.Context, user string) (string, error) {
-	if m.cfg.UserStamp == nil {
-		return "", nil
-	}
-	stamp, err := m.cfg.UserStamp(context.WithoutCancel(ctx), user)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errStamp, err)
-	}
-	return m.ring[0].Stamp(user, stamp), nil
 }
 
 // commitLogout ends the session before anything else. What the handler set after

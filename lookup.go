@@ -224,6 +224,12 @@ func (l *lazyContext) get() context.Context {
 	return l.ctx
 }
 
+// pause moves the deadline, as d was spent on something else.
+func (l *lazyContext) pause(d time.Duration) {
+	l.cancel()
+	l.ctx, l.stop, l.deadline = nil, nil, l.deadline.Add(d)
+}
+
 func (l *lazyContext) cancel() {
 	if l.stop != nil {
 		l.stop()

@@ -42,7 +42,7 @@ var (
 	// ErrTooLarge is a session whose values are beyond Config.MaxBytes. Nothing was
 	// stored. Status 500.
 	ErrTooLarge = errors.New("session too large")
-	// ErrUnavailable is that Redis, or Config.UserStamp, did not answer in time,
+	// ErrUnavailable is that Redis, or Config.LoadUser or UserStamp, did not answer in time,
 	// that Redis refused, that nobody can tell whether a change was stored, or that the
 	// request's deadline was over before a change that needs a cookie. Status 503.
 	ErrUnavailable = errors.New("session store unavailable")
@@ -266,7 +266,9 @@ func (m *Manager) receive(r *http.Request) (*exchange, error) {
 	x := &exchange{Context: r.Context()}
 	s := &x.session
 	s.m, s.r = m, r
-	s.broken = s.load(loading{x})
+	ctx, done := m.trace(loading{x}, OperationLoad)
+	s.broken = s.load(ctx)
+	done(s.broken)
 	s.tell()
 	s.r = r.WithContext(x)
 	return x, s.broken

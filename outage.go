@@ -224,7 +224,7 @@ func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known boo
 	if winner == nil {
 		return false, found, nil
 	}
-	if _, ok, err := s.checkStamp(winner.at.rec); !ok || err != nil {
+	if _, why, err := s.checkStamp(winner.at.rec); why != "" || err != nil {
 		return err == nil, verdicts{rejected: true}, err
 	}
 	s.use(winner.at)
