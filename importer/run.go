@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/redsession/redsession"
 )
 
@@ -67,7 +65,7 @@ func run(ctx context.Context, to target, source Source, o Options) (Report, erro
 	}
 	if o.Rate > 0 {
 		im.batch = min(max(o.Rate/20, 1), maxBatch)
-		im.finding, im.sending = newLimiter(o.Rate, im.batch), newLimiter(o.Rate, im.batch)
+		im.finding, im.sending = newPacer(o.Rate, im.batch), newPacer(o.Rate, im.batch)
 	}
 	endProgress := im.progress()
 	var group sync.WaitGroup
@@ -100,23 +98,38 @@ type importing struct {
 	batch  int
 	turn   sync.Mutex // held while a batch is on its way that leaves Redis half of its time
 
-	finding, sending *rate.Limiter // nil without a Rate
+	finding, sending *pacer // nil without a Rate
 }
 
-// newLimiter lets no more than a batch come at once: what could not be sent while Redis was
-// away must not follow in one go.
-func newLimiter(perSecond, batch int) *rate.Limiter {
-	l := rate.NewLimiter(rate.Limit(perSecond), batch)
-	l.AllowN(time.Now(), batch) // nor the first one
-	return l
+// pacer lets so many through in a second. What nobody took for a while may be made up for by a
+// batch at most: what could not be sent while Redis was away must not follow in one go.
+type pacer struct {
+	each   time.Duration // one takes
+	behind time.Duration // that may be made up for
+
+	mu   sync.Mutex // guards next
+	next time.Time  // when the last one that was let through is over
 }
 
-// wait takes n from l, which may be nil.
-func wait(ctx context.Context, l *rate.Limiter, n int) error {
-	if l == nil {
+func newPacer(perSecond, batch int) *pacer {
+	each := time.Second / time.Duration(perSecond)
+	return &pacer{each: each, behind: each * time.Duration(batch), next: time.Now()}
+}
+
+// wait takes n from p, which may be nil.
+func (p *pacer) wait(ctx context.Context, n int) error {
+	if p == nil {
 		return nil
 	}
-	return sleep(ctx, l.ReserveN(time.Now(), n).Delay())
+	p.mu.Lock()
+	now := time.Now()
+	if earliest := now.Add(-p.behind); p.next.Before(earliest) {
+		p.next = earliest
+	}
+	p.next = p.next.Add(p.each * time.Duration(n))
+	d := p.next.Sub(now)
+	p.mu.Unlock()
+	return sleep(ctx, d)
 }
 
 // progress calls Options.Progress until the function it returns is called, which
@@ -156,7 +169,7 @@ func (im *importing) walk(ctx context.Context) {
 			im.stop(err)
 			return
 		}
-		if wait(ctx, im.finding, 1) != nil {
+		if im.finding.wait(ctx, 1) != nil {
 			return
 		}
 		select {
@@ -267,7 +280,7 @@ func (im *importing) send(ctx context.Context, batch []redsession.LegacyRecord) 
 // importPaced imports a batch, and pauses after it as Options.Rate says.
 func (im *importing) importPaced(ctx context.Context, batch []redsession.LegacyRecord) ([]redsession.ImportOutcome, error) {
 	if im.o.Rate != 0 {
-		if err := wait(ctx, im.sending, len(batch)); err != nil {
+		if err := im.sending.wait(ctx, len(batch)); err != nil {
 			return nil, err
 		}
 		return im.to.Import(ctx, batch, im.o.Force)
