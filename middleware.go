@@ -310,6 +310,8 @@ func answerError(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, ErrGone):
 		http.Error(w, "Your session has ended. Please load the page again.", http.StatusConflict)
+	case errors.Is(err, ErrTooManySessions):
+		http.Error(w, "You are logged in at too many places. Please log out at one of them.", http.StatusConflict)
 	case errors.Is(err, ErrLocked):
 		http.Error(w, "Please load the page again, or log in.", http.StatusForbidden)
 	case errors.Is(err, ErrUnavailable):
