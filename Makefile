@@ -6,8 +6,9 @@ SOAKTIME ?= 10m
 USERS ?= 1000
 
 CHECKS ?= 5000
+VERSION ?= v0.1.0
 
-.PHONY: ci test fuzz soak attack streams
+.PHONY: ci test fuzz soak attack streams release-check
 
 ci:
 	.ci/run
@@ -40,3 +41,7 @@ streams:
 # Mixed load at full speed under the race detector; see benchmarks/soak.
 soak:
 	cd benchmarks && go run -race ./soak -for $(SOAKTIME) -users $(USERS)
+
+# Releases the last commit as VERSION in a folder that is thrown away; docs/releasing.md.
+release-check:
+	go run ./internal/release check $(VERSION)

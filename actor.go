@@ -3,6 +3,8 @@ package redsession
 import (
 	"errors"
 	"strings"
+
+	"github.com/redsession/redsession/internal/record"
 )
 
 var (
@@ -17,7 +19,8 @@ var (
 //
 // It takes the place of the actor's own session, which ends: afterwards they log in again.
 // It starts empty. It is the user's (UserID, lists, RevokeUser), and ActorID tells who acts.
-// It ends with the credentials of either (Config.UserStamp), and with RevokeUser of either. It
+// It ends when the actor's own would have ended at the latest, whatever RememberFor says, with
+// the credentials of either (Config.UserStamp), and with RevokeUser of either. It
 // neither counts nor ends others under MaxPerUser; RevokeOthers is refused, RequireRecentLogin fails,
 // and so does RequireLevel unless the login says Proved of the actor.
 //
@@ -55,4 +58,12 @@ func (s *Session) checkActor(user string, f *facts) error {
 		f.stamp = s.base.rec.Stamp
 	}
 	return nil
+}
+
+// limitActor has a session in which somebody acts end no later than theirs would have, by its
+// deadline or by LimitTo: otherwise nobody's would ever have to.
+func (s *Session) limitActor(head *record.Record) {
+	if head.Actor != "" {
+		limit(head, s.head.Deadline)
+	}
 }

@@ -2,7 +2,10 @@ package redsession
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/redsession/redsession/internal/lease"
 	"github.com/redsession/redsession/internal/record"
@@ -49,10 +52,33 @@ func (s *Session) keepPending(ctx context.Context) (*stored, error) {
 	return s.base, nil
 }
 
+// knownFailure returns the number of the latest lease of tag, if that failed before the
+// request was loaded, or the request was told of it.
+func (s *Session) knownFailure(tag string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := lease.Find(s.told, tag); l.Failed {
+		return l.Number
+	}
+	return "" // one that is held may fail yet
+}
+
+// tellFailure notes that the request was told of l, if that failed.
+func (s *Session) tellFailure(l lease.Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.Failed {
+		s.told = lease.Put(s.told, l, s.m.cfg.Now())
+	}
+}
+
 // aside returns a session that goes on from at and has none of the pending changes of s. It
 // never turns the id, and sends no cookie.
 func (s *Session) aside(at *stored) *Session {
-	own := &Session{m: s.m, r: s.r, outside: s.outside, shared: s.waits(), keepID: true, sent: true}
+	s.mu.Lock()
+	expires := s.expires
+	s.mu.Unlock()
+	own := &Session{m: s.m, r: s.r, outside: s.outside, shared: s.waits(), passive: s.passive, expires: expires, keepID: true, sent: true}
 	own.use(at)
 	return own
 }
@@ -133,4 +159,31 @@ func withoutLeases(rec *record.Record, ops []record.Op) string {
 		}
 	}
 	return text
+}
+
+// pause waits before the next look.
+func (r *refresh) pause(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay/2 + rand.N(delay/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("redsession: waiting for another request to refresh a value: %w", ctx.Err())
+	}
+}
+
+// look reads what has become of the session, by one GET.
+func (r *refresh) look(ctx context.Context) error {
+	own := r.own
+	at, e, err := own.reach(ctx, own.base, own.m.alone)
+	if err != nil {
+		return fmt.Errorf("redsession: refreshing: %w", err)
+	}
+	rec, _, err := e.Open(own.m.ring, own.m.keys.Session(at.id))
+	if err != nil || rec == nil || rec.TTL(own.m.cfg.Now()) <= 0 || own.m.cache.Blocked(at.id) || !rec.SameLogin(own.base.rec) {
+		return fmt.Errorf("redsession: refreshing: %w", ErrGone)
+	}
+	own.use(&stored{sid: at.sid, id: at.id, rec: rec, legacy: at.legacy})
+	return nil
 }

@@ -182,6 +182,14 @@ func (c *commit) giveUp(a *attempt) {
 // errOpen is that a reply was lost, and what it said cannot be found out yet.
 var errOpen = errors.New("reply lost")
 
+// nextSID is that of the record that the next commit creates.
+func (s *Session) nextSID() keyspace.SID {
+	if s.next == (keyspace.SID{}) {
+		s.next = keyspace.NewSID()
+	}
+	return s.next
+}
+
 // beginAgain goes on under another SID, as nobody can tell what the last try left under
 // the present one: a record that nobody can use.
 func (c *commit) beginAgain() {

@@ -84,14 +84,17 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		return waited
 	}
 	settled := false
+	ctx, traced := s.m.trace(ctx, OperationCommit)
 	defer func() {
 		if !settled { // a function of the caller's panicked
 			c.out = outcome{err: errPanicked}
+			traced(errPanicked)
 			s.apply(c)
 		}
 	}()
 	c.out.err = c.perform(s.m.collecting(ctx, &s.events), waits)
 	settled = true
+	traced(c.out.err)
 	if c.out.err != nil {
 		if c.inserted != "" && c.open == nil {
 			c.beginAgain()

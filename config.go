@@ -165,6 +165,9 @@ type Config struct {
 	// CSRF refuses, and those of a device that has not proved itself. 403 unless set. It gets
 	// the request as it came; the reason is in an event.
 	Forbidden http.Handler
+	// Trace is called around loads, commits and exchanges with Redis; adapters/otel has one
+	// for OpenTelemetry. Without it nothing of it costs anything.
+	Trace Trace
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
 }

@@ -11,6 +11,15 @@ import (
 	"github.com/redsession/redsession/internal/record"
 )
 
+// LoginOption changes what Login does.
+type LoginOption func(*loginOptions)
+
+type loginOptions struct {
+	remember time.Duration
+	pending  bool
+	facts
+}
+
 // facts is what a login says of itself beside its user.
 type facts struct {
 	label *string // nil for none
@@ -38,6 +47,22 @@ func (f *facts) refuse(err error) {
 		f.err = fmt.Errorf("redsession: Login: %w", err)
 	}
 }
+
+// RememberFor keeps this login for d ("remember me"): the cookie survives the
+// browser, and both the idle and the absolute lifetime are d. It panics if d is
+// under a second. NIST SP 800-63B advises against it for more than AAL1; with
+// Config.Assurance the commit of a login that is longer than the level allows is an error.
+func RememberFor(d time.Duration) LoginOption {
+	if d < time.Second {
+		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
+	}
+	return func(o *loginOptions) { o.remember = d }
+}
+
+// Pending says that the password was right and a second factor is missing:
+// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
+// to call Promote. Until then the session is in no list of the user's.
+func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
 
 // Label names the session for lists of devices: Info and Session.Label show it. At most 128
 // bytes of UTF-8 without control characters, line separators and marks that turn the

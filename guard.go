@@ -43,7 +43,7 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s := m.guarded(r)
-			if !s.LoggedIn() || s.ActorID() != "" || s.AuthAge() > max {
+			if !s.LoggedIn() || s.ActorID() != "" || s.AuthTime().IsZero() || s.AuthAge() > max { // nobody knows when an imported login was
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
 			}

@@ -81,8 +81,8 @@ func (k Key[T]) Set(s *Session, v T) {
 
 // Update replaces the value by what fn makes of it, exactly once, whatever
 // other requests do to it. fn gets the zero T if there is no value. It runs at
-// once, and again for each conflict, so it must be pure. Update of a value that
-// does not decode fails the commit.
+// once, and again for each conflict, so it must be pure: Refresh is for what is not. Update of a
+// value that does not decode fails the commit.
 func (k Key[T]) Update(s *Session, fn func(T) T) {
 	s.update(k.name(), func(raw string) (string, error) {
 		var old T

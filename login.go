@@ -21,36 +21,13 @@ var (
 	errCookieStays = fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
 )
 
-// LoginOption changes what Login does.
-type LoginOption func(*loginOptions)
-
-type loginOptions struct {
-	remember time.Duration
-	pending  bool
-	facts
-}
-
-// RememberFor keeps this login for d ("remember me"): the cookie survives the
-// browser, and both the idle and the absolute lifetime are d. It panics if d is
-// under a second. NIST SP 800-63B advises against it for more than AAL1.
-func RememberFor(d time.Duration) LoginOption {
-	if d < time.Second {
-		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
-	}
-	return func(o *loginOptions) { o.remember = d }
-}
-
-// Pending says that the password was right and a second factor is missing:
-// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
-// to call Promote. Until then the session is in no list of the user's.
-func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
-
 // Login makes this the session of user. Call it once the user has proved who
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
 // come along; as another user the session starts empty. It stands, from empty, though the
-// old session has ended meanwhile, and is ErrGone if the user's sessions, or those beside
-// another one, were revoked after the request began. It panics if user is "".
+// old session has ended meanwhile, and is ErrGone if the user's sessions, those beside
+// another one, or those with one of its tags, were revoked after the request began. It panics
+// if user is "".
 func (s *Session) Login(user string, opts ...LoginOption) {
 	if user == "" {
 		panic(`redsession: Login(""): want the user's id`)
@@ -143,6 +120,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
 	s.limitLogin(&head)
+	s.limitActor(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }

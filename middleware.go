@@ -266,7 +266,9 @@ func (m *Manager) receive(r *http.Request) (*exchange, error) {
 	x := &exchange{Context: r.Context()}
 	s := &x.session
 	s.m, s.r = m, r
-	s.broken = s.load(loading{x})
+	ctx, done := m.trace(loading{x}, OperationLoad)
+	s.broken = s.load(ctx)
+	done(s.broken)
 	s.tell()
 	s.r = r.WithContext(x)
 	return x, s.broken

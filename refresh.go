@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 	"unicode/utf8"
 
@@ -47,10 +46,11 @@ const (
 //
 // A lease ends with the deadline of that context. Then the next one runs fn, and what the
 // first one still makes of it is not kept: Refresh returns the value that the next one made.
-// So does what another request sets meanwhile, or deletes; what it updates is overwritten. If
-// fn fails its error is returned as it is, and those who wait, or were loaded before that,
-// get ErrNotRefreshed, so that a provider that refuses is asked once; later calls try again.
-// If the deadline is why it failed, the next one tries at once.
+// What another request sets or deletes meanwhile stands in the same way; what it updates is
+// overwritten. If fn fails its error is returned as it is, and those who wait, or were loaded
+// before that (10 seconds at most), get ErrNotRefreshed, so that a provider that refuses is
+// asked once; later calls, of the same requests too, try again. If the deadline is why it
+// failed, the next one tries at once.
 //
 // If a server dies while fn runs, the next one runs it when the lease is over; a token that
 // the provider had replaced by then is used up, and the new one lost. So it is, with the new
@@ -64,47 +64,52 @@ const (
 // Redis is away. A value that is not stale costs nothing, a stale one two round trips; each
 // who waits sends one write that is refused, or none, and GETs, the first after some 20
 // milliseconds and then ever fewer, down to three a second.
-func (k Key[T]) Refresh(ctx context.Context, s *Session, stale func(T) bool, fn func(context.Context, T) (T, error)) (v T, err error) {
+func (k Key[T]) Refresh(ctx context.Context, s *Session, stale func(T) bool, fn func(context.Context, T) (T, error)) (T, error) {
+	var zero, made, seen T // seen is what the last look decoded
 	name := k.name()
 	if !utf8.ValidString(name) {
-		return v, errKeyNotUTF8
-	}
-	decode := func(raw string) (v T, err error) {
-		if raw == "" {
-			return v, nil
-		}
-		if v, err = jsonvalue.Decode[T](raw); err != nil {
-			var zero T
-			return zero, k.failed("decoding", err)
-		}
-		return v, nil
+		return zero, errKeyNotUTF8
 	}
 	r := refresh{s: s, name: name, tag: lease.Tag(name)}
-	r.stale = func(raw string) (bool, error) {
-		v, err := decode(raw)
-		return err == nil && stale(v), err
+	r.stale = func(raw string) (is bool, err error) {
+		seen, err = k.decodeOrZero(raw)
+		return err == nil && stale(seen), err
 	}
 	r.fn = func(ctx context.Context, raw string) (string, error) {
-		old, err := decode(raw)
+		old, err := k.decodeOrZero(raw)
 		if err != nil {
 			return "", err
 		}
-		if v, err = fn(ctx, old); err != nil {
-			var zero T
-			v = zero
+		fresh, err := fn(ctx, old)
+		if err != nil {
 			return "", err
 		}
-		raw, err = jsonvalue.Encode(v)
-		if err != nil {
+		made = fresh
+		if raw, err = jsonvalue.Encode(fresh); err != nil {
 			return "", k.failed("encoding", err)
 		}
 		return raw, nil
 	}
-	raw, err := r.run(ctx)
-	if err != nil {
-		return v, err
+	raw, current, err := r.run(ctx)
+	switch {
+	case err != nil:
+		return made, err
+	case current:
+		return seen, nil
 	}
-	return decode(raw)
+	return k.decodeOrZero(raw)
+}
+
+// decodeOrZero returns what raw holds, the zero T if that is nothing.
+func (k Key[T]) decodeOrZero(raw string) (v T, err error) {
+	if raw == "" {
+		return v, nil
+	}
+	if v, err = jsonvalue.Decode[T](raw); err != nil {
+		var zero T
+		return zero, k.failed("decoding", err)
+	}
+	return v, nil
 }
 
 // refresh is one call of Key.Refresh.
@@ -115,7 +120,7 @@ type refresh struct {
 	fn        func(ctx context.Context, raw string) (string, error)
 
 	own    *Session // commits the lease and the value: what is pending in s stays there
-	known  string   // number of the lease that s knew of
+	known  string   // number of a lease that failed before
 	origin string
 	raw    string      // the value as it was seen last
 	mine   lease.Lease // the latest one taken
@@ -138,31 +143,33 @@ type refreshing struct {
 	origin, name string
 }
 
-// run returns the value that is kept now.
-func (r *refresh) run(ctx context.Context) (string, error) {
-	raw, _ := r.s.value(r.name)
+// run returns the value that is kept now. current says that it was not stale at all.
+func (r *refresh) run(ctx context.Context) (raw string, current bool, err error) {
+	raw, _ = r.s.value(r.name)
 	if err := r.s.usable(); err != nil {
-		return "", err
+		return "", false, err
 	}
 	if stale, err := r.stale(raw); err != nil || !stale {
-		return raw, err
+		return raw, true, err
 	}
 	from, err := r.s.keepPending(ctx)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	r.origin = origin(from.id, from.rec)
 	if ctx.Value(refreshing{r.s.m, r.origin, r.name}) != nil {
-		return "", errNested
+		return "", false, errNested
 	}
 	r.own = r.s.aside(from)
-	r.known = lease.Find(from.rec.Leases, r.tag).Number
+	r.known = r.s.knownFailure(r.tag)
 	defer func() {
 		if at := r.own.base; at != nil && at != from {
 			r.s.catchUp(ctx, from, at, r.name)
+			r.s.tellFailure(lease.Find(at.rec.Leases, r.tag))
 		}
 	}()
-	return r.settle(ctx)
+	raw, err = r.settle(ctx)
+	return raw, false, err
 }
 
 // settle takes the lease and runs fn, or waits for the outcome of another.
@@ -264,9 +271,8 @@ func (r *refresh) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	was, detached := r.raw, context.WithoutCancel(ctx)
-	op := setOp(r.name, value)
-	err = r.commit(detached, detached, r.fence, func() { r.own.recordLocked(op, op) })
+	was := r.raw
+	err = r.keep(context.WithoutCancel(ctx), value)
 	switch {
 	case err == nil:
 		r.raw = value
@@ -274,6 +280,22 @@ func (r *refresh) work(ctx context.Context) error {
 		r.raw = was
 	case !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnavailable):
 		r.release(ctx, true)
+	}
+	return err
+}
+
+// maxKeep is how often keep tries: many writers may have used up RedisTimeout, and nobody can
+// make the value once more.
+const maxKeep = 4
+
+// keep writes value. To try again does no harm: what was written has taken the lease away.
+func (r *refresh) keep(ctx context.Context, value string) (err error) {
+	op := setOp(r.name, value)
+	for range maxKeep {
+		err = r.commit(ctx, ctx, r.fence, func() { r.own.recordLocked(op, op) })
+		if !errors.Is(err, ErrUnavailable) || refusal(err) != "" && !passes(err) {
+			return err
+		}
 	}
 	return err
 }
@@ -310,31 +332,4 @@ func (r *refresh) release(ctx context.Context, failed bool) {
 	l.Failed, l.Until = failed, r.s.m.cfg.Now()
 	detached := context.WithoutCancel(ctx)
 	_ = r.commit(detached, detached, r.fence, func() { r.put(l) })
-}
-
-// pause waits before the next look.
-func (r *refresh) pause(ctx context.Context, delay time.Duration) error {
-	timer := time.NewTimer(delay/2 + rand.N(delay/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("redsession: waiting for another request to refresh a value: %w", ctx.Err())
-	}
-}
-
-// look reads what has become of the session, by one GET.
-func (r *refresh) look(ctx context.Context) error {
-	own := r.own
-	at, e, err := own.reach(ctx, own.base, own.m.alone)
-	if err != nil {
-		return fmt.Errorf("redsession: refreshing: %w", err)
-	}
-	rec, _, err := e.Open(own.m.ring, own.m.keys.Session(at.id))
-	if err != nil || rec == nil || rec.TTL(own.m.cfg.Now()) <= 0 || own.m.cache.Blocked(at.id) || !rec.SameLogin(own.base.rec) {
-		return fmt.Errorf("redsession: refreshing: %w", ErrGone)
-	}
-	own.use(&stored{sid: at.sid, id: at.id, rec: rec, legacy: at.legacy})
-	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/redsession/redsession/internal/sessioncookie"
 )
 
-// Session is the session of one request. Changes are recorded and reach Redis
+// Session is the session of one request, or of one Manager.Change. Changes are recorded and reach Redis
 // together, before the first byte of the response leaves. All methods are safe
 // for concurrent use by the goroutines of that request.
 type Session struct {
@@ -59,6 +59,7 @@ type Session struct {
 	degraded bool      // base comes from this process's memory
 	passive  bool      // Config.Passive names the request: it prolongs nothing
 	expires  time.Time // when what a passive request has found ends if no other comes; zero if it has found none
+	told     string    // leases as the request found them, and failures that it was told of since
 	cookie   cookieAction
 	vary     [1]string       // the field of the response, allocated with the session
 	cache    [1]string       // likewise
@@ -150,6 +151,9 @@ func (s *Session) lock() {
 
 // use makes st what the session goes on from.
 func (s *Session) use(st *stored) {
+	if s.base == nil {
+		s.told = st.rec.Leases
+	}
 	s.base, s.head = st, *st.rec
 	s.head.SetFields(nil)
 	s.fields, s.parsed = nil, false
@@ -311,13 +315,6 @@ func (s *Session) failLocked(err error) {
 	if s.pending.err == nil {
 		s.pending.err = err
 	}
-}
-
-func (s *Session) nextSID() keyspace.SID {
-	if s.next == (keyspace.SID{}) {
-		s.next = keyspace.NewSID()
-	}
-	return s.next
 }
 
 // note keeps e to be told by tell.

@@ -305,7 +305,7 @@ func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 	}
 	c.verdict = rejected
 	if rec, err := s.m.end(bounded.get(), c.at.id, false); err == nil && rec != nil {
-		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, Reason: why})
+		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, ActorID: c.at.rec.Actor, Reason: why})
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (s *Session) reopen() bool {
 }
 
 // phase is how far a request has come.
-type phase int
+type phase uint8
 
 const (
 	running phase = iota

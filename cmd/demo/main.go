@@ -150,12 +150,9 @@ func config() (redsession.Config, *place, error) {
 		p, err := otherRedis(c.URL)
 		return c, p, err
 	}
-	p, err := embeddedRedis()
-	if err != nil {
-		return c, nil, err
-	}
-	c.URL = p.url
-	return c, p, nil
+	p, url, err := embeddedRedis()
+	c.URL = url
+	return c, p, err
 }
 
 // browserURL returns what to open to reach a listener on addr.

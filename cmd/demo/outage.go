@@ -69,12 +69,12 @@ func (d *demo) outageState(w http.ResponseWriter, _ *http.Request) {
 // the sessions have noticed.
 func (d *demo) switchRedis(w http.ResponseWriter, r *http.Request) {
 	away := r.PostFormValue("redis") == "away"
-	if d.redis.mini == nil {
+	if d.redis.inside == nil {
 		d.show(w, nil, http.StatusNotFound, "message", view{Title: "No switch here", Body: "Only the Redis inside this program can be taken away."})
 		return
 	}
 	slog.Info("switching the embedded Redis", "away", away)
-	d.redis.setAway(away)
+	d.redis.inside.SetAway(away)
 	ctx, cancel := context.WithTimeout(r.Context(), noticeTime)
 	defer cancel()
 	if away {

@@ -54,7 +54,7 @@ func parsePages() (map[string]*page, error) {
 // byte leaves: reading the flashes, which removes them, is committed with it. A
 // session from memory keeps them until they can be removed.
 func (d *demo) show(w http.ResponseWriter, s *redsession.Session, status int, name string, v view) {
-	v.Down, v.CanSwitch = d.outage.down(), d.redis.mini != nil
+	v.Down, v.CanSwitch = d.outage.down(), d.redis.inside != nil
 	if s != nil {
 		v.Session, v.User, v.Pending, v.Degraded = true, s.UserID(), s.PendingUserID(), s.Degraded()
 		if !v.Degraded {

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redsession/redsession/devredis"
 	"github.com/redsession/redsession/internal/redisurl"
 )
 
@@ -21,21 +21,24 @@ const infoTimeout = time.Second
 // taken away, or another, which can be asked for its memory.
 type place struct {
 	name   string                // for people
-	url    string                // "" unless inside this program
-	mini   *miniredis.Miniredis  // nil unless inside this program
+	inside inside                // nil unless inside this program
 	client redis.UniversalClient // nil if inside: miniredis knows no memory
 }
 
-// embeddedRedis starts a Redis in this process, on a free port of the loopback
-// interface.
-func embeddedRedis() (*place, error) {
-	mr := miniredis.NewMiniRedis()
-	mr.ClockTTL(true) // or no key would ever expire: it is made for tests
-	if err := mr.Start(); err != nil {
-		return nil, fmt.Errorf("starting the embedded Redis: %w", err)
+// inside is a *devredis.Server.
+type inside interface {
+	SetAway(away bool)
+	Close()
+}
+
+// embeddedRedis starts a Redis in this process, and returns its URL too.
+func embeddedRedis() (*place, string, error) {
+	dev, err := devredis.Start()
+	if err != nil {
+		return nil, "", err
 	}
-	slog.Info("started an embedded Redis, which ends with this program; set REDSESSION_URL to use another", "url", "redis://"+mr.Addr())
-	return &place{name: "a Redis inside this program (miniredis)", url: "redis://" + mr.Addr(), mini: mr}, nil
+	slog.Info("started an embedded Redis, which ends with this program; set REDSESSION_URL to use another", "url", dev.URL())
+	return &place{name: "a Redis inside this program (miniredis)", inside: dev}, dev.URL(), nil
 }
 
 // otherRedis returns the Redis that url names.
@@ -48,22 +51,12 @@ func otherRedis(url string) (*place, error) {
 }
 
 func (p *place) close() {
-	if p.mini != nil {
-		p.mini.Close()
+	if p.inside != nil {
+		p.inside.Close()
 	}
 	if p.client != nil {
 		_ = p.client.Close()
 	}
-}
-
-// setAway makes an embedded Redis refuse every command, as a real one does
-// while it starts, or answer again. What it holds stays.
-func (p *place) setAway(away bool) {
-	if away {
-		p.mini.SetError("LOADING Redis is loading the dataset in memory")
-		return
-	}
-	p.mini.SetError("")
 }
 
 // memory returns how many bytes Redis uses, if it can tell.

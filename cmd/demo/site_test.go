@@ -38,7 +38,7 @@ func newSite(t *testing.T, change ...func(*redsession.Config)) *site {
 	for _, f := range change {
 		f(&c)
 	}
-	d, err := newDemo(c, &place{name: "a test", mini: st.mini})
+	d, err := newDemo(c, &place{name: "a test", inside: testRedis{st.mini}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +49,17 @@ func newSite(t *testing.T, change ...func(*redsession.Config)) *site {
 	})
 	st.url, st.demo = srv.URL, d
 	return st
+}
+
+// testRedis is a Redis whose clock the test turns.
+type testRedis struct{ *miniredis.Miniredis }
+
+func (r testRedis) SetAway(away bool) {
+	refusal := ""
+	if away {
+		refusal = "LOADING Redis is loading the dataset in memory"
+	}
+	r.SetError(refusal)
 }
 
 func (st *site) advance(d time.Duration) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -91,6 +92,7 @@ Exit code: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C.`
 func newRoot(c *console) *cli.Command {
 	root := &cli.Command{
 		Name:        "sessionctl",
+		Version:     version(),
 		Usage:       "see, check and end the sessions of a running system",
 		UsageText:   "sessionctl [--url URL] [--prefix P] [--json] COMMAND [options]",
 		Description: about,
@@ -105,7 +107,6 @@ func newRoot(c *console) *cli.Command {
 		EnableShellCompletion:           true,
 		ConfigureShellCompletionCommand: func(cmd *cli.Command) { cmd.Hidden = false },
 		Suggest:                         true,
-		HideVersion:                     true,
 		ExitErrHandler:                  func(context.Context, *cli.Command, error) {}, // finish does it
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if name := cmd.Args().First(); name != "" {
@@ -121,6 +122,15 @@ func newRoot(c *console) *cli.Command {
 		cmd.OnUsageError = onUsageError
 	}
 	return root
+}
+
+// version returns the version of this program's module, as go install took it or
+// as git names it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 func hint(similar string) string {

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 const (
@@ -45,7 +45,7 @@ func main() {
 func run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, stopRedis, err := embedded.Config()
+	c, stopRedis, err := devserver.Config()
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func run() (err error) {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return embedded.Serve(ctx, pool, try)
+	return devserver.Serve(ctx, pool, try)
 }
 
 // application is what each server runs: it counts a user's visits.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 const stopTimeout = 10 * time.Second
@@ -66,7 +66,7 @@ func (p *pool) start(number int) (*server, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	s := &server{
-		number: number, manager: m, http: embedded.Server(application(m, number)),
+		number: number, manager: m, http: devserver.Server(application(m, number)),
 		url: &url.URL{Scheme: "http", Host: ln.Addr().String()},
 	}
 	go func() {

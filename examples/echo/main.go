@@ -20,7 +20,7 @@ import (
 	"github.com/labstack/echo/v5/middleware"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 const try = `
@@ -46,7 +46,7 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, stopRedis, err := embedded.Config()
+	c, stopRedis, err := devserver.Config()
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func run() error {
 		return err
 	}
 	defer m.Close()
-	return embedded.Serve(ctx, handler(m), try)
+	return devserver.Serve(ctx, handler(m), try)
 }
 
 func handler(m *redsession.Manager) http.Handler {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/redsession/redsession"
 	ginsession "github.com/redsession/redsession/adapters/gin"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 const try = `
@@ -42,7 +42,7 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, stopRedis, err := embedded.Config()
+	c, stopRedis, err := devserver.Config()
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func run() error {
 	}
 	defer m.Close()
 	gin.SetMode(gin.ReleaseMode)
-	return embedded.Serve(ctx, handler(m), try)
+	return devserver.Serve(ctx, handler(m), try)
 }
 
 func handler(m *redsession.Manager) http.Handler {

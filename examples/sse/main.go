@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 const try = `
@@ -49,7 +49,7 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, stopRedis, err := embedded.Config()
+	c, stopRedis, err := devserver.Config()
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run() error {
 		return err
 	}
 	defer m.Close()
-	return embedded.Serve(ctx, (&site{m, ctx.Done()}).handler(), try)
+	return devserver.Serve(ctx, (&site{m, ctx.Done()}).handler(), try)
 }
 
 type site struct {

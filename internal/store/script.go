@@ -32,7 +32,7 @@ import (
 // What nearly all writes are comes first: one record in the place of another needs none of
 // the tables, which took Redis a quarter of the time.
 const planScript = `
-if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[5] == '0' and ARGV[2] ~= '' and redis.pcall('GETRANGE', KEYS[1], 6, 13) == ARGV[2] then
+if #KEYS == 1 and ARGV[1] == 'replace' and ARGV[2] ~= '' and redis.pcall('GETRANGE', KEYS[1], 6, 13) == ARGV[2] then
   redis.call('SETEX', KEYS[1], ARGV[4], ARGV[3])
   return 1
 end

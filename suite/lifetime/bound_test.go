@@ -95,6 +95,25 @@ func TestExtendOfABoundSession(t *testing.T) {
 	}
 }
 
+// TestExtendOfABoundSessionWhoseKeyIsGone ends when its browser cannot prove itself any more, as it would have otherwise.
+func TestExtendOfABoundSessionWhoseKeyIsGone(t *testing.T) {
+	t.Parallel()
+	m, h, b := bound(t)
+	m.Advance(time.Minute)
+	for _, key := range m.Redis.Keys() {
+		if strings.HasPrefix(key, "session:bind:") {
+			m.Redis.Del(key)
+		}
+	}
+	if code, text := see(b, h, "/extend"); code != http.StatusOK || !strings.HasPrefix(text, "alice") {
+		t.Errorf("got %d %q, want 200", code, text)
+	}
+	m.Advance(12 * time.Minute)
+	if _, text := see(b, h, "/ends"); strings.HasPrefix(text, "alice") {
+		t.Errorf("got %q from a browser that could not prove itself", text)
+	}
+}
+
 func TestExtendOfALockedSessionIsRefused(t *testing.T) {
 	t.Parallel()
 	_, h, b := bound(t)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/internal/stage"
 )
@@ -241,4 +243,59 @@ func TestRefreshThatIsForced(t *testing.T) {
 		})
 	})
 	p.want(t, 1)
+}
+
+// Many writers may keep the new value from Redis for longer than RedisTimeout: it is tried again, as nobody can make it
+// once more.
+func TestRefreshAmongManyWriters(t *testing.T) {
+	t.Parallel()
+	e := stage.NewMini(t)
+	hook := &crowd{other: e.Manager(t), lasts: 250 * time.Millisecond}
+	m := e.Hooked(t, hook, func(c *redsession.Config) {
+		c.RedisTimeout, c.OutageWait = 100*time.Millisecond, 10*time.Second
+	})
+	st, p := newSite(t, m).login(t), newProvider()
+	list, err := m.Sessions(t.Context(), "alice")
+	if err != nil || len(list) != 1 {
+		t.Fatalf("got %v, %v, want one session", list, err)
+	}
+	hook.id = list[0].ID
+	got, err := st.refresh(before(1), func(ctx context.Context, old token) (token, error) {
+		hook.until.Store(time.Now().Add(hook.lasts).UnixNano())
+		return p.renew(ctx, old)
+	})
+	if err != nil || got.Access != 1 || hook.came.Load() == 0 {
+		t.Errorf("got %v, %v among %d writers, want the token", got, err, hook.came.Load())
+	}
+}
+
+// crowd writes to a session before each write of another server, for a while.
+type crowd struct {
+	other *redsession.Manager
+	id    string
+	lasts time.Duration
+	until atomic.Int64
+	came  atomic.Int64
+}
+
+// DialHook is one of redis.Hook.
+func (c *crowd) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook is one of redis.Hook.
+func (c *crowd) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") && time.Now().UnixNano() < c.until.Load() {
+			c.came.Add(1)
+			_ = c.other.Change(context.WithoutCancel(ctx), c.id, func(s *redsession.Session) error {
+				count.Update(s, func(n int) int { return n + 1 })
+				return nil
+			})
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// ProcessPipelineHook is one of redis.Hook.
+func (c *crowd) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }

@@ -221,3 +221,55 @@ func TestRefreshThatFails(t *testing.T) {
 		}
 	})
 }
+
+// Who is loaded while the lease is held, or has committed something since, has waited as well.
+func TestRefreshThatFailsForWhoComesMeanwhile(t *testing.T) {
+	t.Parallel()
+	e := stage.NewMini(t)
+	m := e.Manager(t)
+	p := newProvider()
+	p.fail = errGrant
+	here := newSite(t, m).login(t)
+	there := here.at(t, e.Manager(t))
+	rows := map[string]func(r *http.Request, s *redsession.Session){
+		"one that waits":                        func(*http.Request, *redsession.Session) {},
+		"one that commits before it asks":       func(_ *http.Request, s *redsession.Session) { count.Set(s, 1) },
+		"one that saves after it has been told": func(r *http.Request, s *redsession.Session) { count.Set(s, 2); _ = s.Save(r.Context()) },
+	}
+	var asked sync.WaitGroup
+	failed := make(chan struct{})
+	_, err := here.refresh(before(1), func(ctx context.Context, old token) (token, error) {
+		var loaded sync.WaitGroup
+		for name, prepare := range rows {
+			loaded.Add(1)
+			asked.Go(func() {
+				there.run(func(r *http.Request, _ http.ResponseWriter, s *redsession.Session) {
+					loaded.Done()
+					if name != "one that waits" {
+						<-failed
+					}
+					prepare(r, s)
+					if _, err := key.Refresh(r.Context(), s, before(1), p.renew); !errors.Is(err, redsession.ErrNotRefreshed) {
+						t.Errorf("%s: got %v, want ErrNotRefreshed", name, err)
+					}
+				})
+			})
+		}
+		loaded.Wait()
+		return p.renew(ctx, old)
+	})
+	close(failed)
+	asked.Wait()
+	if err != errGrant {
+		t.Errorf("got %v of the one who asks, want the provider's error", err)
+	}
+	p.want(t, 1)
+	there.run(func(r *http.Request, _ http.ResponseWriter, s *redsession.Session) {
+		for range 2 { // known from the load, and known from the call before
+			if _, err := key.Refresh(r.Context(), s, before(1), p.renew); err != errGrant {
+				t.Errorf("got %v of a later call, want the provider asked", err)
+			}
+		}
+	})
+	p.want(t, 3)
+}

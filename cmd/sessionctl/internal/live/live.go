@@ -56,7 +56,7 @@ func Read(ctx context.Context, client redis.UniversalClient) (Counters, error) {
 func (c *Counters) add(info server.Info) {
 	c.commands += info.Int("total_commands_processed")
 	c.hits += info.Part("cmdstat_expire", "calls")
-	c.writes += info.Part("cmdstat_setex", "calls")
+	c.writes += info.Part("cmdstat_setex", "calls") + info.Part("cmdstat_psetex", "calls")
 	c.logins += info.Part("cmdstat_zadd", "calls")
 	c.errors += info.Int("total_error_replies") + info.Int("rejected_connections")
 	c.expired += info.Int("expired_keys")

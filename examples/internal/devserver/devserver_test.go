@@ -1,4 +1,4 @@
-package embedded_test
+package devserver_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/internal/embedded"
+	"github.com/redsession/redsession/examples/internal/devserver"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestWithoutEnvironmentThereIsARedisAndASecretAllTheSame(t *testing.T) {
 	t.Setenv("REDSESSION_URL", "")
 	t.Setenv("REDSESSION_SECRETS", "")
-	c, stop, err := embedded.Config()
+	c, stop, err := devserver.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestWithoutEnvironmentThereIsARedisAndASecretAllTheSame(t *testing.T) {
 	if n, err := m.Count(t.Context()); w.Code != 200 || n != 1 || err != nil {
 		t.Errorf("after a login: got %d, %d sessions and the error %v; want 200 and one", w.Code, n, err)
 	}
-	other, stopOther, err := embedded.Config()
+	other, stopOther, err := devserver.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestTheEnvironmentGoesFirst(t *testing.T) {
 	secret := bytes.Repeat([]byte("s"), 32)
 	t.Setenv("REDSESSION_URL", "redis://redis.example:6379/2")
 	t.Setenv("REDSESSION_SECRETS", base64.StdEncoding.EncodeToString(secret))
-	c, stop, err := embedded.Config()
+	c, stop, err := devserver.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestTheEnvironmentGoesFirst(t *testing.T) {
 		t.Errorf("got %q, or another secret", c.URL)
 	}
 	t.Setenv("REDSESSION_SECRETS", "short")
-	if _, _, err := embedded.Config(); err == nil || !strings.Contains(err.Error(), "REDSESSION_SECRETS") {
+	if _, _, err := devserver.Config(); err == nil || !strings.Contains(err.Error(), "REDSESSION_SECRETS") {
 		t.Errorf("a bad secret: got the error %v, want one that names the variable", err)
 	}
 }

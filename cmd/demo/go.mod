@@ -1,22 +1,21 @@
-module github.com/redsession/redsession/examples/echo
+module github.com/redsession/redsession/cmd/demo
 
 go 1.26.0
 
 require (
-	github.com/labstack/echo/v5 v5.3.1
+	github.com/alicebob/miniredis/v2 v2.40.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redsession/redsession v0.0.0
+	golang.org/x/crypto v0.58.0
 )
 
 require (
-	github.com/alicebob/miniredis/v2 v2.40.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
-	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/time v0.15.0 // indirect
 )
 
 replace github.com/redsession/redsession => ../..

@@ -1,8 +1,8 @@
-// Package embedded lets an example run with one command and nothing to install:
+// Package devserver lets an example run with one command and nothing to install:
 // a Redis inside the program, a secret made on the spot, a server that stops at
 // Ctrl-C. A real program uses redsession.ConfigFromEnv and its own http.Server,
 // as examples/nethttp shows.
-package embedded
+package devserver
 
 import (
 	"context"
@@ -17,9 +17,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/devredis"
 )
 
 const (
@@ -45,14 +44,13 @@ func Config() (c redsession.Config, stop func(), err error) {
 	if c.URL != "" {
 		return c, func() {}, nil
 	}
-	mr := miniredis.NewMiniRedis()
-	mr.ClockTTL(true) // or no key would ever expire: it is made for tests
-	if err := mr.Start(); err != nil {
-		return c, nil, fmt.Errorf("starting the embedded Redis: %w", err)
+	dev, err := devredis.Start()
+	if err != nil {
+		return c, nil, err
 	}
-	c.URL = "redis://" + mr.Addr()
-	log.Print("started a Redis inside this program; set REDSESSION_URL to use another")
-	return c, mr.Close, nil
+	c.URL = dev.URL()
+	log.Print("started a Redis inside this program, ", c.URL, "; set REDSESSION_URL to use another")
+	return c, dev.Close, nil
 }
 
 // Serve serves h on the address that the flag -addr gives until ctx is done,

@@ -1,15 +1,18 @@
-module github.com/redsession/redsession/examples/gin
+module github.com/redsession/redsession/examples
 
 go 1.26.0
 
 require (
+	github.com/alicebob/miniredis/v2 v2.40.0
+	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
+	github.com/go-chi/chi/v5 v5.5.0
+	github.com/labstack/echo/v5 v5.3.1
 	github.com/redsession/redsession v0.0.0
 	github.com/redsession/redsession/adapters/gin v0.0.0
 )
 
 require (
-	github.com/alicebob/miniredis/v2 v2.40.0 // indirect
 	github.com/bytedance/gopkg v0.1.3 // indirect
 	github.com/bytedance/sonic v1.15.0 // indirect
 	github.com/bytedance/sonic/loader v0.5.0 // indirect
@@ -44,10 +47,11 @@ require (
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/protobuf v1.36.10 // indirect
 )
 
 replace (
-	github.com/redsession/redsession => ../..
-	github.com/redsession/redsession/adapters/gin => ../../adapters/gin
+	github.com/redsession/redsession => ..
+	github.com/redsession/redsession/adapters/gin => ../adapters/gin
 )
