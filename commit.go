@@ -94,7 +94,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 	}()
 	c.out.err = c.perform(s.m.collecting(ctx, &s.events), waits)
 	settled = true
-	traced(c.out.err)
+	traced(errors.Join(c.out.err, c.out.short))
 	if c.out.err != nil {
 		if c.inserted != "" && c.open == nil {
 			c.beginAgain()

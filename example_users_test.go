@@ -90,6 +90,5 @@ func ExampleSession_AtLimit() {
 	fmt.Println(app.get("/replace"))
 	// Output:
 	// 409 You are logged in at too many places. Please log out at one of them.
-	//
 	// 200 Welcome, alice
 }

@@ -261,13 +261,23 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	})
 }
 
+// errLoading is how a load ends in which a function of the caller's panics.
+var errLoading = errors.New("redsession: loading session: a function of the caller's panicked")
+
 // receive loads the session of r.
 func (m *Manager) receive(r *http.Request) (*exchange, error) {
 	x := &exchange{Context: r.Context()}
 	s := &x.session
 	s.m, s.r = m, r
 	ctx, done := m.trace(loading{x}, OperationLoad)
+	loaded := false
+	defer func() {
+		if !loaded { // a function of the caller's panicked
+			done(errLoading)
+		}
+	}()
 	s.broken = s.load(ctx)
+	loaded = true
 	done(s.broken)
 	s.tell()
 	s.r = r.WithContext(x)
