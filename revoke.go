@@ -38,7 +38,8 @@ func (k *core) markRevoked(ctx context.Context, in store.Index, s *Session) (ent
 	}
 	if s != nil {
 		s.mu.Lock()
-		s.loadedAt = max(s.loadedAt, mark.At+1)
+		s.marked = mark.At + 1
+		s.loadedAt = max(s.loadedAt, s.marked)
 		s.mu.Unlock()
 	}
 	return entries, nil
