@@ -69,7 +69,7 @@ func (s *Session) endReplayed(bounded *lazyContext, replays []lateUse, now time.
 		if device || m.cfg.OnReplay != EndSession {
 			continue
 		}
-		rec, err := m.end(bounded.get(), l.id, true)
+		rec, err := m.endForGood(bounded.get(), l.id, nil, true)
 		switch {
 		case err != nil:
 			for _, id := range []string{l.id, l.at} {

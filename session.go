@@ -45,6 +45,7 @@ type Session struct {
 	proof     dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
 	proving   bool             // the request is a device's proof
 	offered   bool             // this request logged in, and the browser may bind the session to its device
+	marked    int64            // right after this request last revoked a user's sessions, Unix microseconds
 	user      knownUser        // as the program said in this request, if it was asked
 	broken    error            // why the session could not be loaded; every commit returns it
 	head      record.Record    // all but the values, as the handler sees it
@@ -78,6 +79,7 @@ type stored struct {
 	id     string
 	rec    *record.Record
 	legacy string        // the old id, in place of a SID, of an imported session
+	inside bool          // whose values were in the old cookie itself
 	left   time.Duration // how long Redis keeps it, as a passive request has found it
 }
 
