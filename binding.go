@@ -172,7 +172,7 @@ func (s *Session) bindLogin(head *record.Record) {
 // is of. The request in which it does so may come without any cookie.
 func (s *Session) offerBinding(h http.Header) {
 	b := s.m.binding
-	if b == nil || !s.offered || s.cookie != cookieSet || s.base == nil || s.base.rec.Bound() || s.base.rec.Binding == "" {
+	if b == nil || !s.offered || s.cookie != cookieSet || s.base == nil || s.base.rec.Bound() || s.base.rec.Binding == "" || s.base.rec.Pending {
 		return
 	}
 	expires := s.m.cfg.Now().Add(registrationLife)

@@ -18,13 +18,14 @@ type stolenView struct {
 	Secure, Bound bool
 	Session, Both string // what a thief would type, with one cookie and with both
 	Lifetime      time.Duration
+	Later         time.Duration // when both cookies are surely of no use
 }
 
 // stolen shows the cookies of the session, so that they can be copied into another program.
 // No real site may do so: they are HttpOnly to keep scripts from them.
 func (d *demo) stolen(w http.ResponseWriter, r *http.Request) {
 	s := redsession.FromContext(r.Context())
-	v := stolenView{Secure: r.TLS != nil, Bound: s.DeviceBound(), Lifetime: bindingLifetime}
+	v := stolenView{Secure: r.TLS != nil, Bound: s.DeviceBound(), Lifetime: bindingLifetime, Later: bindingLifetime + time.Minute}
 	var session, all []string
 	for _, c := range r.Cookies() {
 		if !strings.Contains(c.Name, "session") {
