@@ -80,11 +80,14 @@ func (l *Legacy) outranks(own *stored, found *record.Record) bool {
 
 // oldIDs returns the ids that the request's old cookies stand for.
 func (s *Session) oldIDs(l *Legacy) (ids []string) {
+	if s.came.Insecure && sessioncookie.BareName(l.Cookie) != l.Cookie {
+		return nil // it is Secure: no browser sent it
+	}
 	for i, c := range s.r.CookiesNamed(l.Cookie) {
 		if i == sessioncookie.MaxCookies {
 			break
 		}
-		if l.Cookie == s.m.cfg.Cookie.Name {
+		if s.m.cookies.Has(l.Cookie) {
 			if _, ours := s.m.cookies.Decode(c.Value); ours {
 				continue
 			}
@@ -305,7 +308,7 @@ func (c Config) checkAdopt() error {
 		// Otherwise net/http would leave them out, and the browser keep the old cookie.
 		refuse((&http.Cookie{Name: "x", Domain: l.Domain}).Valid() != nil, "[%d].Domain %q is no domain name", i, l.Domain)
 		refuse((&http.Cookie{Name: "x", Path: l.Path}).Valid() != nil || l.Path != "" && l.Path[0] != '/', `[%d].Path %q must begin with "/" and have no semicolon`, i, l.Path)
-		refuse(l.SideBySide && l.Cookie == c.Cookie.Name, "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
+		refuse(l.SideBySide && (l.Cookie == c.Cookie.Name || c.Cookie.InsecureWhen != nil && l.Cookie == sessioncookie.BareName(c.Cookie.Name)), "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
 		for j, other := range c.Adopt[:i] {
 			refuse(l.Source == other.Source && l.Cookie == other.Cookie, "[%d] is the same as [%d]", i, j)
 		}
