@@ -26,7 +26,7 @@ func (c *Codec) face(insecure bool) *face {
 
 // prefixes of names that browsers accept for Secure cookies alone, in any case (RFC 6265bis
 // 4.1.3).
-var prefixes = []string{"__host-", "__secure-", "__http-", "__host-http-"}
+var prefixes = []string{"__host-http-", "__host-", "__secure-", "__http-"}
 
 // BareName is name without the prefixes for which browsers demand a Secure cookie, however many
 // it begins with.
