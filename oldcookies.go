@@ -27,11 +27,14 @@ type oldSession struct {
 
 // oldSessions returns the sessions that the request's old cookies for l stand for.
 func (s *Session) oldSessions(l *Legacy) (list []*oldSession) {
+	if s.came.Insecure && sessioncookie.BareName(l.Cookie) != l.Cookie {
+		return nil // it is Secure: no browser sent it
+	}
 	for i, c := range s.r.CookiesNamed(l.Cookie) {
 		if i == sessioncookie.MaxCookies {
 			break
 		}
-		if l.Cookie == s.m.cfg.Cookie.Name {
+		if s.m.cookies.Has(l.Cookie) {
 			if _, ours := s.m.cookies.Decode(c.Value); ours {
 				continue
 			}
