@@ -273,7 +273,7 @@ func (s *Session) enter(ctx context.Context, e store.Entry, match func(*record.R
 	case why != "":
 		bounded, cancel := m.bounded(ctx)
 		defer cancel()
-		if ended, err := m.end(bounded, e.ID, false); err == nil && ended != nil {
+		if ended, err := m.endForGood(bounded, e.ID, rec, false); err == nil && ended != nil {
 			s.note(Event{Kind: EventRevoked, ID: e.ID, UserID: rec.User, Reason: why})
 		}
 		return ErrGone

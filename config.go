@@ -106,6 +106,9 @@ type Config struct {
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit. Half-open
 	// logins do not count.
 	MaxPerUser int
+	// RefuseAtLimit refuses a login beyond MaxPerUser in place of ending the oldest: the
+	// commit is ErrTooManySessions, and the session is half-open. See Session.AtLimit.
+	RefuseAtLimit bool
 	// MaxBytes bounds what handlers store in one session, as JSON: 64 KiB unless set; more
 	// is ErrTooLarge, and nothing is stored. What the package itself keeps has room besides.
 	MaxBytes int
@@ -148,7 +151,7 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 	// ErrorHandler answers a request whose session could not be loaded or
 	// committed. Find the reason with errors.Is; do not show err.Error() to the
-	// client. The default answers 409 (ErrGone), 503 with Retry-After
+	// client. The default answers 409 (ErrGone, ErrTooManySessions), 503 with Retry-After
 	// (ErrUnavailable) or 500. The request's context has the session: an empty one if it
 	// could not be loaded, whose Save returns the same error. What is changed here is
 	// kept by Save alone, as far as it needs no new cookie. When the response had already begun, the error is
@@ -323,6 +326,9 @@ func (c Config) checkLimits() error {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("Config.%s is %d, want 0 for the default, or more", f.name, f.value))
 		}
+	}
+	if c.RefuseAtLimit && c.MaxPerUser == 0 {
+		errs = append(errs, errors.New("Config.RefuseAtLimit needs MaxPerUser, the limit"))
 	}
 	if c.Outage != ServeKnown && c.Outage != FailClosed {
 		errs = append(errs, fmt.Errorf("Config.Outage is %d, want ServeKnown or FailClosed", c.Outage))

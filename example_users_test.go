@@ -53,3 +53,42 @@ func ExampleUserAs() {
 	// Output:
 	// 200 Hello, Alice
 }
+
+// A fourth login is refused, and the user chooses which of the others to end.
+func ExampleSession_AtLimit() {
+	m := exampleManager(func(c *redsession.Config) { c.MaxPerUser, c.RefuseAtLimit = 3, true })
+	defer m.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/login", func(_ http.ResponseWriter, r *http.Request) {
+		redsession.FromContext(r.Context()).Login("alice")
+	})
+	mux.HandleFunc("/replace", func(w http.ResponseWriter, r *http.Request) {
+		s := redsession.FromContext(r.Context())
+		if !s.AtLimit() { // it may lack a factor
+			http.Error(w, "Please log in.", http.StatusForbidden)
+			return
+		}
+		list, err := m.Sessions(r.Context(), s.PendingUserID())
+		if err != nil || len(list) == 0 {
+			http.Error(w, "Please try again.", http.StatusServiceUnavailable)
+			return
+		}
+		chosen := list[len(list)-1].ID // by the user, of the list
+		if _, err := m.RevokeOf(r.Context(), s.PendingUserID(), chosen); err == nil {
+			s.Promote()
+		}
+		fmt.Fprint(w, "Welcome, ", s.UserID())
+	})
+	app := visit(m.Handler(mux))
+	defer app.server.Close()
+	for range 3 {
+		other := visit(m.Handler(mux))
+		other.get("/login")
+		other.server.Close()
+	}
+	fmt.Println(app.get("/login"))
+	fmt.Println(app.get("/replace"))
+	// Output:
+	// 409 You are logged in at too many places. Please log out at one of them.
+	// 200 Welcome, alice
+}

@@ -2,6 +2,7 @@ package redsession
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -205,12 +206,16 @@ func (s *Session) Remembered() bool {
 }
 
 // AuthAge returns how long ago the user last proved who they are, by the Manager's clock. It
-// is 0 if nobody has: ask LoggedIn. In a session that somebody acts in (see By) it is how
+// is 0 if nobody has: ask LoggedIn; and the longest duration there is if an old package has
+// not told, so that no such login counts as recent. In a session that somebody acts in (see By) it is how
 // long they have done so.
 func (s *Session) AuthAge() time.Duration {
 	s.lock()
 	defer s.mu.Unlock()
-	if s.head.Auth == 0 {
+	switch {
+	case s.head.Auth == 0 && s.head.LoggedIn():
+		return math.MaxInt64
+	case s.head.Auth == 0:
 		return 0
 	}
 	return s.m.cfg.Now().Sub(time.UnixMicro(s.head.Auth))

@@ -60,6 +60,10 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 // those beside another one or with one of its tags, were revoked, since the password was
 // checked. Of the options it takes Proved alone, and panics on others: the rest is what that
 // login said.
+//
+// It also completes a login that was refused for want of a place (Config.RefuseAtLimit): it is
+// ErrTooManySessions again, and all stays as it is, unless there is one now. Such a login has
+// all its factors, any other may not: ask AtLimit before you promote one without a factor.
 func (s *Session) Promote(opts ...LoginOption) {
 	if s.refusedOutside("Promote") {
 		return
@@ -79,6 +83,9 @@ func (s *Session) Promote(opts ...LoginOption) {
 		return
 	}
 	checked := s.head.Auth // of the password
+	if s.head.AtLimit {
+		checked = max(checked, s.marked)
+	}
 	s.loginLocked(s.head.User, s.head.Remember, false, o.facts)
 	s.pending.promote, s.pending.checked = true, checked
 }
@@ -156,10 +163,15 @@ func (c *commit) commitLogin(ctx context.Context) error {
 		}
 	}
 	done, err := c.carryOut(ctx, c.loginAttempt)
+	if errors.Is(err, ErrTooManySessions) && c.waitForPlace() {
+		done, err = c.carryOut(ctx, c.loginAttempt)
+	}
 	if err != nil {
 		return err
 	}
-	c.accept(done)
+	if c.accept(done); c.head.AtLimit {
+		c.out.short = errAtLimit
+	}
 	for _, old := range []*stored{began, c.base} { // which may be the same
 		if old != nil {
 			c.m.tellEnded(old.id, origin(old.id, old.rec))
@@ -193,7 +205,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 	}
 	p := loginPlan{
 		at: at, as: as, earlier: c.inserted, old: c.base,
-		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, checked: c.checked, latest: m.latestMark(),
+		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, refuse: m.cfg.RefuseAtLimit, spared: c.spared, checked: c.checked, latest: m.latestMark(),
 	}
 	if old := c.base; old != nil {
 		same := old.rec.User == "" || old.rec.User == at.rec.User && old.rec.Actor == ""
@@ -302,7 +314,7 @@ func (c *commit) endSessions(ctx context.Context) error {
 		all = append([]*stored{c.base}, all...)
 	}
 	for _, at := range all {
-		if _, err := m.endOf(ctx, at.id, at.rec, true); err != nil {
+		if _, err := m.endForGood(ctx, at.id, at.rec, true); err != nil {
 			c.out.toEnd = !c.sent
 			for _, at := range all {
 				m.block(at)

@@ -262,13 +262,23 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	})
 }
 
+// errLoading is how a load ends in which a function of the caller's panics.
+var errLoading = errors.New("redsession: loading session: a function of the caller's panicked")
+
 // receive loads the session of r.
 func (m *Manager) receive(r *http.Request) (*exchange, error) {
 	x := &exchange{Context: r.Context()}
 	s := &x.session
 	s.m, s.r = m, r
 	ctx, done := m.trace(loading{x}, OperationLoad)
+	loaded := false
+	defer func() {
+		if !loaded { // a function of the caller's panicked
+			done(errLoading)
+		}
+	}()
 	s.broken = s.load(ctx)
+	loaded = true
 	done(s.broken)
 	s.tell()
 	s.r = r.WithContext(x)
@@ -313,6 +323,8 @@ func answerError(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, ErrGone):
 		http.Error(w, "Your session has ended. Please load the page again.", http.StatusConflict)
+	case errors.Is(err, ErrTooManySessions):
+		http.Error(w, "You are logged in at too many places. Please log out at one of them.", http.StatusConflict)
 	case errors.Is(err, ErrLocked):
 		http.Error(w, "Please load the page again, or log in.", http.StatusForbidden)
 	case errors.Is(err, ErrUnavailable):

@@ -81,6 +81,15 @@ func (m *Manager) reconnected(ctx context.Context) {
 func (m *Manager) endAgain(ctx context.Context, id string) error {
 	bounded, cancel := m.bounded(ctx)
 	defer cancel()
+	if m.insideAge() > 0 { // the logout may not have come so far as to leave its mark
+		rec, err := m.present(bounded, id)
+		if err == nil && rec != nil {
+			err = m.markInside(bounded, rec.User, m.marksFor(rec))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	_, err := m.endChain(bounded, id, nil, true, maxEndHops)
 	return err
 }

@@ -71,7 +71,7 @@ func (s *Session) endReplayed(bounded *lazyContext, replays []lateUse, now time.
 		if !mine {
 			continue
 		}
-		rec, err := m.end(bounded.get(), l.id, true)
+		rec, err := m.endForGood(bounded.get(), l.id, nil, true)
 		switch {
 		case err != nil:
 			for _, id := range []string{l.id, l.at} {

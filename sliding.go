@@ -53,7 +53,7 @@ func (s *Session) load(ctx context.Context) error {
 		s.lookForNeighbours(now)
 	}
 	if s.came.Invalid > 0 {
-		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
+		s.noteOfInvalid()
 	}
 	s.dead = found.endedLately && s.ended.refuses(now)
 	overdue := s.came.Overdue > 0 && !s.passive // whose user may be extending the session at this moment
@@ -86,7 +86,7 @@ func (s *Session) endAsked(ctx context.Context, live bool) {
 // endAll makes logouts that an outage or a refusal kept from Redis.
 func (s *Session) endAll(ctx context.Context, ids []string) error {
 	for _, id := range ids {
-		rec, err := s.m.end(ctx, id, true)
+		rec, err := s.m.endForGood(ctx, id, nil, true)
 		if err != nil {
 			return err
 		}
@@ -304,7 +304,7 @@ func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
 		return err
 	}
 	c.verdict = rejected
-	if rec, err := s.m.end(bounded.get(), c.at.id, false); err == nil && rec != nil {
+	if rec, err := s.m.endForGood(bounded.get(), c.at.id, c.at.rec, false); err == nil && rec != nil {
 		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, ActorID: c.at.rec.Actor, Reason: why})
 	}
 	return nil

@@ -8,7 +8,8 @@ import "context"
 // be the one that came, but not nil; nor may the function be nil.
 //
 // It must be fast, must not panic, and must be safe for concurrent use. It is told names of
-// commands and numbers alone, no key, value, id or cookie; nor has the text of an error any.
+// commands and numbers alone, no key, value, id or cookie; nor has the text of an error any, but
+// what functions of the program's own say, such as Config.LoadUser.
 type Trace func(ctx context.Context, op Operation) (context.Context, func(OperationEnd))
 
 // OperationKind says what an Operation is.

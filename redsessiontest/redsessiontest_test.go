@@ -419,3 +419,13 @@ func TestLoginAfterARevocationStands(t *testing.T) {
 		})
 	}
 }
+
+func TestLoginBeyondTheLimitIsHalfOpen(t *testing.T) {
+	m := redsessiontest.New(t, func(c *redsession.Config) { c.MaxPerUser, c.RefuseAtLimit = 1, true })
+	m.Login(httptest.NewRequest("GET", "/", nil), "alice")
+	m.With(m.Login(httptest.NewRequest("GET", "/", nil), "alice"), func(s *redsession.Session) {
+		if !s.AtLimit() || s.LoggedIn() {
+			t.Errorf("got AtLimit %v, LoggedIn %v, want true and false", s.AtLimit(), s.LoggedIn())
+		}
+	})
+}

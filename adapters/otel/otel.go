@@ -41,8 +41,10 @@ const SharedKey = attribute.Key("redsession.shared_loads")
 //     pipeline, and SharedKey of a load, whose commands alone it counts, as the semantic conventions
 //     for database clients say.
 //
-// A failed one has the status Error, the error's text, and error.type: gone, locked, too_large,
-// unavailable, headers_sent or other. If go-redis itself has a hook for OpenTelemetry, its spans
+// A failed one has the status Error and error.type: no_user, too_many_sessions, gone, locked,
+// too_large, headers_sent, unavailable or other. That of an exchange has the error's text, which
+// is Redis's; that of a load or a commit may be the program's own, as of Config.LoadUser, and
+// is left out. If go-redis itself has a hook for OpenTelemetry, its spans
 // lie within those of the exchanges, but for loads, whose pipelines belong to several
 // requests. It is safe for concurrent use.
 func Trace(tp trace.TracerProvider) redsession.Trace {
@@ -55,11 +57,18 @@ func Trace(tp trace.TracerProvider) redsession.Trace {
 			}
 			if end.Err != nil {
 				span.SetAttributes(semconv.ErrorTypeKey.String(errorType(end.Err)))
-				span.SetStatus(codes.Error, end.Err.Error())
+				span.SetStatus(codes.Error, textOf(op, end.Err))
 			}
 			span.End()
 		}
 	}
+}
+
+func textOf(op redsession.Operation, err error) string {
+	if op.Kind != redsession.OperationExchange {
+		return ""
+	}
+	return err.Error()
 }
 
 func nameOf(op redsession.Operation) string {
@@ -92,13 +101,22 @@ func optionsOf(op redsession.Operation) []trace.SpanStartOption {
 	return []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...)}
 }
 
+// errorType is that of the first that err is: it may be several.
 func errorType(err error) string {
-	for name, known := range map[string]error{
-		"gone": redsession.ErrGone, "locked": redsession.ErrLocked, "too_large": redsession.ErrTooLarge,
-		"unavailable": redsession.ErrUnavailable, "headers_sent": redsession.ErrHeadersSent,
+	for _, known := range [...]struct {
+		name string
+		err  error
+	}{
+		{"no_user", redsession.ErrNoUser},
+		{"too_many_sessions", redsession.ErrTooManySessions},
+		{"gone", redsession.ErrGone},
+		{"locked", redsession.ErrLocked},
+		{"too_large", redsession.ErrTooLarge},
+		{"headers_sent", redsession.ErrHeadersSent},
+		{"unavailable", redsession.ErrUnavailable},
 	} {
-		if errors.Is(err, known) {
-			return name
+		if errors.Is(err, known.err) {
+			return known.name
 		}
 	}
 	return "other"

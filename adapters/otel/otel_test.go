@@ -189,3 +189,27 @@ func collect(t *testing.T, reader sdkmetric.Reader) map[string]int64 {
 	}
 	return values
 }
+
+// What the program itself says of a user is none of a tracing backend's.
+func TestSpansLeaveOutWhatTheProgramSays(t *testing.T) {
+	p := newProgram(t)
+	hook := redsessionotel.Trace(p.tracer)
+	for _, row := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("%w: no answer for alice@example.com", redsession.ErrUnavailable), "unavailable"},
+		{fmt.Errorf("%w: %w", redsession.ErrNoUser, redsession.ErrGone), "no_user"},
+		{redsession.ErrTooManySessions, "too_many_sessions"},
+		{errors.Join(redsession.ErrGone, redsession.ErrHeadersSent), "gone"},
+		{errors.New("alice@example.com"), "other"},
+	} {
+		_, end := hook(t.Context(), redsession.Operation{Kind: redsession.OperationLoad})
+		end(redsession.OperationEnd{Err: row.err})
+		s := p.spans.GetSpans()[0]
+		p.spans.Reset()
+		if s.Status.Code != codes.Error || s.Status.Description != "" || !slices.Contains(s.Attributes, attribute.String("error.type", row.want)) {
+			t.Errorf("%v: got status %v, %v, want an error without a text, of type %s", row.err, s.Status, s.Attributes, row.want)
+		}
+	}
+}

@@ -170,3 +170,44 @@ func TestTraceLeaksNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestTraceEndsThoughTheProgramPanics(t *testing.T) {
+	t.Parallel()
+	e, tr, broken := stage.NewMini(t), new(tracer), false
+	m := e.Manager(t, func(c *redsession.Config) {
+		c.Trace = tr.trace
+		c.LoadUser = func(_ context.Context, id string) (any, string, error) {
+			if broken {
+				panic(errors.New("the directory is broken"))
+			}
+			return id, "", nil
+		}
+	})
+	b := stage.Browse(t, m.Handler(stage.LifeHandlers().Mux()), false)
+	b.Get("/login?user=alice")
+	broken = true
+	if a, err := b.Try("/who"); err == nil {
+		t.Errorf("got %d, want the connection cut", a.StatusCode)
+	}
+	tr.take(t)
+	if len(tr.errs) == 0 {
+		t.Error("got no error of the load, want one")
+	}
+}
+
+// A login that finds no place has been stored, and is told of as an error.
+func TestTraceOfALoginBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	e, tr := stage.NewMini(t), new(tracer)
+	b := stage.LifeBrowser(t, e.Manager(t, func(c *redsession.Config) { c.Trace, c.MaxPerUser, c.RefuseAtLimit = tr.trace, 1, true }), nil)
+	b.Fresh().Get("/login?user=alice")
+	tr.take(t)
+	b.Get("/login?user=alice")
+	const exchange = ", commit > exchange "
+	if got, want := tr.take(t), "load, commit"+exchange+"EVALSHA"+exchange+"ZRANGE"+exchange+"GET+PTTL"+exchange+"EVALSHA"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if len(tr.errs) != 1 || !errors.Is(tr.errs[0], redsession.ErrTooManySessions) {
+		t.Errorf("got %v, want ErrTooManySessions", tr.errs)
+	}
+}
