@@ -87,7 +87,7 @@ func (s *Session) cookieLocked(h http.Header) error {
 			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP && !s.came.Insecure).String())
 		}
 	}
-	if s.loggedOut {
+	if s.quits {
 		s.m.cookies.ExpireStray(h, s.r, &s.came)
 	}
 	switch {

@@ -300,7 +300,7 @@ func (s *Session) leaveStore(ctx context.Context, o *oldSession) {
 func (s *Session) noteOfInvalid() {
 	old := 0
 	for i := range s.m.cfg.Adopt {
-		if l := &s.m.cfg.Adopt[i]; l.Cookie == s.m.cfg.Cookie.Name {
+		if l := &s.m.cfg.Adopt[i]; l.Cookie == s.cookieName() {
 			if n := len(s.oldSessions(l)); n > 0 {
 				s.retire(l)
 				old = max(old, n)

@@ -225,3 +225,58 @@ func TestNeighbourWithTheCookieOfAMode(t *testing.T) {
 		})
 	}
 }
+
+// TestNeighbourBesideAMode: a Manager of the same program, which does not surround the other, has made the cookie.
+func TestNeighbourBesideAMode(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		theirs redsession.Cookie
+		base   string
+		want   bool
+	}{
+		{"one for plain HTTP", redsession.Cookie{InsecurePlainHTTP: true}, "http://shop.example", true},
+		{"one of both modes, over plain HTTP", redsession.Cookie{InsecureWhen: unlessForwarded}, "http://shop.example", true},
+		{"one of both modes, over HTTPS", redsession.Cookie{InsecureWhen: unlessForwarded}, "https://shop.example", true},
+		{"one with a name of its own", redsession.Cookie{Name: "__Host-mysession", InsecureWhen: unlessForwarded}, "http://shop.example", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			e := stage.NewMini(t)
+			m := askerOf(e.Manager(t, bothModes), e)
+			other := askerOf(e.Manager(t, func(c *redsession.Config) { c.Cookie, c.Prefix = row.theirs, "other:" }), e)
+			c := send(other, row.base, "", "login:alice", "").SetCookies()[0]
+			send(m, row.base, "", "", c.Name+"="+c.Value)
+			if got := strings.Contains(e.Events.Log(), "two Managers"); got != row.want {
+				t.Errorf("warned %v, want %v", got, row.want)
+			}
+		})
+	}
+}
+
+// TestForwardAuthOfAMode answers by the request's own mode and sends no cookie, not even to expire one.
+func TestForwardAuthOfAMode(t *testing.T) {
+	t.Parallel()
+	e := stage.NewMini(t)
+	m := e.Manager(t, bothModes)
+	h := askerOf(m, e)
+	s := "__Host-session=" + send(h, "https://shop.example", "", "login:alice", "").SetCookies()[0].Value
+	p := "session=" + send(h, "http://shop.example", "", "login:bob", "").SetCookies()[0].Value
+	tell := func(s *redsession.Session, h http.Header) { h.Set("X-User", s.UserID()) }
+	for _, row := range []struct {
+		name, proto, cookies string
+		auth                 http.Handler
+		want                 string
+	}{
+		{"over HTTPS", "https", p + "; " + s, m.ForwardAuth(tell), "200 alice"},
+		{"over plain HTTP", "http", p + "; " + s, m.ForwardAuth(tell), "200 bob"},
+		{"over HTTPS, by the other's cookie", "https", p, m.ForwardAuth(tell), "401 "},
+		{"over plain HTTP, by the other's cookie", "http", s, m.ForwardAuth(tell), "401 "},
+		{"that logs out within Handler", "https", p + "; " + s, m.Handler(m.ForwardAuth(func(s *redsession.Session, _ http.Header) { s.Logout() })), "401 "},
+	} {
+		a := send(row.auth, "http://shop.example", row.proto, "", row.cookies)
+		if got := fmt.Sprint(a.StatusCode, " ", a.Header.Get("X-User")); got != row.want || sets(a) != "" {
+			t.Errorf("%s: got %q and %q, want %q and no cookie", row.name, got, sets(a), row.want)
+		}
+	}
+}
