@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/sessioncookie"
 	"github.com/redsession/redsession/internal/store"
 )
 
@@ -268,7 +269,7 @@ func (c Config) checkAdopt() error {
 		// Otherwise net/http would leave them out, and the browser keep the old cookie.
 		refuse((&http.Cookie{Name: "x", Domain: l.Domain}).Valid() != nil, "[%d].Domain %q is no domain name", i, l.Domain)
 		refuse((&http.Cookie{Name: "x", Path: l.Path}).Valid() != nil || l.Path != "" && l.Path[0] != '/', `[%d].Path %q must begin with "/" and have no semicolon`, i, l.Path)
-		refuse(l.SideBySide && l.Cookie == c.Cookie.Name, "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
+		refuse(l.SideBySide && (l.Cookie == c.Cookie.Name || c.Cookie.InsecureWhen != nil && l.Cookie == sessioncookie.BareName(c.Cookie.Name)), "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
 		if err := l.checkDecode(); err != nil {
 			errs = append(errs, fmt.Errorf("Config.Adopt[%d]%w", i, err))
 		}

@@ -159,7 +159,7 @@ func (s *Session) beginBinding(rec *record.Record, now time.Time) {
 func (s *Session) bindLogin(head *record.Record) {
 	b := s.m.binding
 	switch {
-	case b == nil:
+	case b == nil, s.came.Insecure:
 	case s.base != nil && !s.pending.logout && s.base.rec.Bound() && s.base.rec.User == head.User && s.base.rec.Actor == "":
 		head.Binding, head.Thumbprint = s.base.rec.Binding, s.base.rec.Thumbprint
 	case head.Pending || s.came.Header:
@@ -192,6 +192,10 @@ func (m *Manager) serveBinding(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if !ok {
 		return false
+	}
+	if m.cookies.Insecure(r) { // nobody has a device there
+		http.NotFound(w, r)
+		return true
 	}
 	h := w.Header()
 	neverStore(h)

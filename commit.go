@@ -267,6 +267,7 @@ func (s *Session) apply(c *commit) {
 	if len(c.toEnd) == 0 {
 		s.toEnd = nil
 	}
+	s.quits = s.quits || c.logout && !c.sent
 	if o.ended {
 		s.locked, s.isLocked = nil, false
 	}

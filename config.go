@@ -343,7 +343,7 @@ func (c Config) checkLimits() error {
 // (the idle timeout) and REDSESSION_ABSOLUTE (seconds or a Go duration),
 // REDSESSION_SECRETS (comma-separated base64 or hex, newest first),
 // REDSESSION_COOKIE (its name) and REDSESSION_INSECURE (true for plain HTTP in
-// development). A variable that is unset or empty leaves its field zero.
+// development, which excludes Cookie.InsecureWhen). A variable that is unset or empty leaves its field zero.
 //
 // REDSESSION_URL_FILE and REDSESSION_SECRETS_FILE name files to read instead, as platforms mount
 // secrets; in that of the secrets, lines do as commas. They are read once, at most 64 KiB, and

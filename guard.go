@@ -157,7 +157,7 @@ func (s *Session) vouchFor(set func(*Session, http.Header), fields http.Header) 
 func (s *Session) withholdCookies() {
 	s.lock()
 	defer s.mu.Unlock()
-	s.sent, s.cookie, s.owed, s.retired = true, cookieKeep, false, nil
+	s.sent, s.cookie, s.owed, s.retired, s.quits = true, cookieKeep, false, nil, false
 }
 
 // checkFields refuses what would not arrive as it is, and what is not the caller's to say.

@@ -64,15 +64,16 @@ type Manager struct {
 	streams *watch.Watcher
 	cache   *outage.Cache
 
-	expireTold sometimes   // of refusals to prolong
-	readTold   sometimes   // of refusals to read
-	flashTold  sometimes   // of flashes that do not decode
-	plainHTTP  atomic.Bool // told that browsers drop the cookies
-	sameName   atomic.Bool // told that another Manager's cookie has the same name
-	notPassive atomic.Bool // told that TimeLeft is asked by requests that prolong
-	lateTold   atomic.Bool // told that a session was changed after its request
-	away       atomic.Bool // down is not empty
-	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
+	expireTold   sometimes   // of refusals to prolong
+	readTold     sometimes   // of refusals to read
+	flashTold    sometimes   // of flashes that do not decode
+	plainHTTP    atomic.Bool // told that browsers drop the cookies
+	insecureTold atomic.Bool // told that a request over HTTPS has a cookie that is not Secure
+	sameName     atomic.Bool // told that another Manager's cookie has the same name
+	notPassive   atomic.Bool // told that TimeLeft is asked by requests that prolong
+	lateTold     atomic.Bool // told that a session was changed after its request
+	away         atomic.Bool // down is not empty
+	down         []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
 
 // New returns a Manager. It reports every mistake in c at once. It asks Redis

@@ -27,11 +27,14 @@ type oldSession struct {
 
 // oldSessions returns the sessions that the request's old cookies for l stand for.
 func (s *Session) oldSessions(l *Legacy) (list []*oldSession) {
+	if s.came.Insecure && sessioncookie.BareName(l.Cookie) != l.Cookie {
+		return nil // it is Secure: no browser sent it
+	}
 	for i, c := range s.r.CookiesNamed(l.Cookie) {
 		if i == sessioncookie.MaxCookies {
 			break
 		}
-		if l.Cookie == s.m.cfg.Cookie.Name {
+		if s.m.cookies.Has(l.Cookie) {
 			if _, ours := s.m.cookies.Decode(c.Value); ours {
 				continue
 			}
@@ -297,7 +300,7 @@ func (s *Session) leaveStore(ctx context.Context, o *oldSession) {
 func (s *Session) noteOfInvalid() {
 	old := 0
 	for i := range s.m.cfg.Adopt {
-		if l := &s.m.cfg.Adopt[i]; l.Cookie == s.m.cfg.Cookie.Name {
+		if l := &s.m.cfg.Adopt[i]; l.Cookie == s.cookieName() {
 			if n := len(s.oldSessions(l)); n > 0 {
 				s.retire(l)
 				old = max(old, n)

@@ -105,7 +105,7 @@ func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 	s.loadedAt, s.confirmed = now.UnixMicro(), now
 	s.head = m.anonymous()
 	var tokens sessioncookie.Tokens
-	s.came, tokens = m.cookies.Read(s.r, now)
+	s.came, tokens = m.cookies.Read(s.r, false, now) // serveBinding has asked
 	var ids []string
 	for _, tk := range tokens.All() {
 		ids = append(ids, tk.SID.ID())
@@ -178,7 +178,7 @@ func (m *Manager) asksForProof(w http.ResponseWriter, r *http.Request, s *Sessio
 	switch {
 	case s.isLocked && b.bounces(r):
 		b.bounce(w, "")
-	case !s.mustProve || s.base != nil || s.isLocked:
+	case !s.unproven || s.base != nil || s.isLocked:
 		return false
 	case b.bounces(r):
 		bindingID, _, _ := dbsc.SplitIdentifier(s.proof.Identifier)
@@ -225,7 +225,7 @@ func (m *Manager) refusesUnbound(w http.ResponseWriter, r *http.Request, s *Sess
 		return false
 	}
 	b := m.binding
-	navigation := r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	navigation := !s.came.Insecure && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	if navigation && m.cfg.Now().Sub(s.AuthTime()) < bounceWithin {
 		b.bounce(w, "?later")
 		return true
@@ -244,8 +244,8 @@ func (s *Session) lacksDevice(r *http.Request) bool {
 // itself within the last max: ask for it before what matters. Of others a GET is sent back to
 // the same address once, without the second cookie, so that the browser proves itself before
 // it asks again; whatever else is answered by Config.Forbidden. With
-// Cookie.InsecurePlainHTTP, where nothing is bound, a login is enough. It belongs inside
-// Handler. It panics if max is under a minute, as browsers make few proofs, or if Config.DeviceBinding is
+// Cookie.InsecurePlainHTTP, where nothing is bound, a login is enough; not so for the requests
+// that Cookie.InsecureWhen names. It belongs inside Handler. It panics if max is under a minute, as browsers make few proofs, or if Config.DeviceBinding is
 // not enabled.
 func (m *Manager) RequireProof(max time.Duration) func(http.Handler) http.Handler {
 	if max < leastProofAge {

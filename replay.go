@@ -100,8 +100,8 @@ func (s *Session) isOfDevice(bounded *lazyContext, l lateUse, now time.Time) (bo
 		if rec, err := s.m.open(id, v); err != nil {
 			return true, nil
 		} else if rec != nil {
-			s.mustProve = s.mustProve || s.showsDeviceOf(rec, now)
-			return s.mustProve || rec.Bound(), nil
+			s.unproven = s.unproven || s.showsDeviceOf(rec, now)
+			return s.unproven || rec.Bound(), nil
 		}
 		if id = v.Head().Leads(); id == "" {
 			break

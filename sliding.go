@@ -26,7 +26,7 @@ func (s *Session) load(ctx context.Context) error {
 	s.head = m.anonymous()
 	s.budget.Grant(m.wait())
 	var tokens sessioncookie.Tokens
-	s.came, tokens = m.cookies.Read(s.r, now)
+	s.came, tokens = m.cookies.Read(s.r, m.cookies.Insecure(s.r), now)
 	found, err := s.loadTokens(ctx, tokens.All(), now)
 	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.locked && !found.twoUsers {
 		var taken bool

@@ -130,7 +130,13 @@ func TestWhatAResponseDidToTheSession(t *testing.T) {
 
 func TestAnyCookieThatConfigAllowsIsFound(t *testing.T) {
 	for _, c := range []redsession.Cookie{
-		{}, {Domain: "example.com"}, {Name: "sid"}, {InsecurePlainHTTP: true}, {Persistent: true},
+		{},
+		{Domain: "example.com"},
+		{Name: "sid"},
+		{InsecurePlainHTTP: true},
+		{Persistent: true},
+		{InsecureWhen: func(*http.Request) bool { return true }},
+		{InsecureWhen: func(*http.Request) bool { return false }},
 	} {
 		m := redsessiontest.New(t, func(cfg *redsession.Config) { cfg.Cookie = c })
 		r := get("/login")

@@ -3,7 +3,9 @@ package facts_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,6 +196,78 @@ func TestActingEndsWhenTheActorsSessionWouldHave(t *testing.T) {
 					}
 				})
 			}
+		}
+	})
+}
+
+// Whatever else the request does, and however the session came to be, who acts as another does not stay for longer.
+func TestActingIsNotExtended(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, e *stage.Env, maker stage.Maker) {
+		m := maker(t, func(c *redsession.Config) {
+			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), 500) }
+		})
+		extend := func(ops string) stage.Handlers {
+			return stage.Handlers{"/extend": func(w http.ResponseWriter, r *http.Request, s *redsession.Session) {
+				for word := range strings.FieldsSeq(ops) {
+					switch word {
+					case "extend":
+						s.Extend()
+					case "set":
+						redsession.Key[string]("note").Set(s, "lost")
+					case "act":
+						s.Login("alice", redsession.By("bob"))
+					case "bob":
+						s.Login("bob")
+					case "keep":
+						s.KeepID()
+					case "rotate":
+						s.Rotate()
+					}
+				}
+			}}
+		}
+		for _, row := range []struct {
+			name   string
+			before []string
+			later  time.Duration
+			ops    string
+			want   int
+		}{
+			{"by itself", []string{"login:bob", "login:alice:by=bob"}, 0, "extend", 500},
+			{"under the id that it has", []string{"login:bob", "login:alice:by=bob"}, 0, "keep extend", 500},
+			{"with a value", []string{"login:bob", "login:alice:by=bob"}, 0, "set extend", 500},
+			{"before a value and a rotation", []string{"login:bob", "login:alice:by=bob"}, 0, "extend set rotate", 500},
+			{"after a timed rotation", []string{"login:bob", "login:alice:by=bob"}, 4 * time.Hour, "extend", 500},
+			{"for one who acts after a second factor", []string{"half:bob", "promote", "login:alice:by=bob"}, 0, "extend", 500},
+			{"for one who is remembered", []string{"remember:bob", "login:alice:by=bob"}, 0, "extend", 500},
+			{"in the request that begins it", []string{"login:bob"}, 0, "act extend", 500},
+			{"of one's own session", []string{"login:bob"}, 0, "extend", 200},
+			{"of one's own session again", []string{"login:bob", "login:alice:by=bob", "logout", "login:bob"}, 0, "extend", 200},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				st := stage.NewScripted(t, m, extend(row.ops))
+				for _, ops := range row.before {
+					st.Must(ops)
+				}
+				e.Advance(t, row.later)
+				st.Must()
+				was := st.Must()
+				before, cookie := e.Dump(t), st.Cookie()
+				a := st.Get("/extend")
+				if a.StatusCode != row.want || row.want == 500 && !strings.Contains(a.Text, "somebody acts as its user") {
+					t.Fatalf("got %d %q, want %d", a.StatusCode, a.Text, row.want)
+				}
+				if row.want == 200 {
+					return
+				}
+				if after := e.Dump(t); !maps.Equal(after, before) || st.Cookie() != cookie {
+					t.Errorf("got %d values in Redis and another cookie %v, want the %d of before", len(after), st.Cookie() != cookie, len(before))
+				}
+				if now := st.Must(); now.Text != was.Text {
+					t.Errorf("got %q afterwards, want %q", now.Text, was.Text)
+				}
+			})
 		}
 	})
 }
