@@ -3,11 +3,11 @@
 package binding_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +17,8 @@ import (
 )
 
 const number = redsession.Key[int]("number")
+
+var secret = bytes.Repeat([]byte("s"), 32)
 
 // site is a program whose sessions are bound to devices.
 type site struct {
@@ -28,7 +30,7 @@ func newSite(t *testing.T, change ...func(*redsession.Config)) *site {
 	t.Helper()
 	enabled := true
 	all := append([]func(*redsession.Config){func(c *redsession.Config) {
-		c.Cookie = redsession.Cookie{}
+		c.Cookie, c.Secrets = redsession.Cookie{}, [][]byte{secret}
 		c.DeviceBinding.Enabled = true
 	}}, change...)
 	m := redsessiontest.New(t, append(all, func(c *redsession.Config) { enabled = c.DeviceBinding.Enabled })...)
@@ -293,14 +295,7 @@ func TestBindingEndsWithTheSession(t *testing.T) {
 			s := newSite(t)
 			b := s.bound(t)
 			end(s, b)
-			gone := func() bool {
-				return !slices.ContainsFunc(s.m.Redis.Keys(), func(key string) bool { return strings.Contains(key, "bind:") })
-			}
-			for patience := time.Now().Add(10 * time.Second); !gone(); time.Sleep(time.Millisecond) { // what is tidied up is not waited for
-				if time.Now().After(patience) {
-					t.Fatal("got the key of the device left, want it gone with the session")
-				}
-			}
+			until(t, "the key of the device gone with the session", func() bool { return len(s.keys("bind:")) == 0 })
 			s.m.Advance(11 * time.Minute)
 			s.want(t, b, "/", "200 nobody 0")
 			if got := b.Cookies(); len(got) != 0 {
