@@ -315,33 +315,24 @@ func TestBindingTurnsTheIDWithAProofAlone(t *testing.T) {
 	s.want(t, owner, "/", "200 alice 0 bound") // turns, with the proof before it
 	thief := owner.Thief()
 	s.m.Advance(2 * time.Minute)
+	turned := s.m.Stats().Rotated
 	s.want(t, thief, "/rotate", "200")
 	s.want(t, thief, "/", "200 alice 0 bound")
 	s.m.Advance(5 * time.Minute)
 	s.want(t, thief, "/rotate", "200")
 	s.want(t, owner, "/", "200 alice 0 bound")
+	if got := s.m.Stats().Rotated; got != turned {
+		t.Errorf("got %d rotations without a proof", got-turned)
+	}
 	s.m.Advance(5 * time.Minute)
 	s.want(t, owner, "/", "200 alice 0 bound")
+	if got := s.m.Stats().Rotated; got != turned+1 {
+		t.Errorf("got %d rotations with the proof, want one", got-turned)
+	}
 	s.want(t, thief, "/", "200 nobody 0 locked")
 	if n := s.m.Stats().Replayed; n != 0 {
 		t.Errorf("got %d replays, want none", n)
 	}
-}
-
-func TestBindingOfALinkFromAnotherSite(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, func(c *redsession.Config) { c.Cookie.SameSite = http.SameSiteNoneMode })
-	b := s.bound(t)
-	s.m.Advance(11 * time.Minute)
-	link := []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site"}
-	res := b.Get(s.h, "/?page=1", link...)
-	body, _ := io.ReadAll(res.Body)
-	if res.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "/session-binding/bounce.js") {
-		t.Fatalf("got status %d and %q, want the page that loads itself again", res.StatusCode, body)
-	}
-	s.want(t, b, "/session-binding/bounce.js", "200 location.reload();")
-	s.want(t, b, "/?page=1", "200 alice 0 bound", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin")
-	s.want(t, b.Thief(), "/", "200 alice 0 bound", "Sec-Fetch-Site", "cross-site")
 }
 
 func TestBindingWhileRedisIsAway(t *testing.T) {
@@ -362,20 +353,4 @@ func TestBindingWhileRedisIsAway(t *testing.T) {
 	s.want(t, b, "/add", "503 The service is unavailable for a moment.")
 	s.m.BringRedisBack()
 	s.want(t, b, "/", "200 alice 1 bound")
-}
-
-func TestRequireProofHasTheBrowserProveItself(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := s.bound(t)
-	s.want(t, b, "/proof", "200 proved")
-	s.m.Advance(2 * time.Minute)
-	thief := b.Thief()
-	res := b.Get(s.h, "/proof?a=1")
-	if res.StatusCode != http.StatusTemporaryRedirect || res.Header.Get("Location") != "/proof?a=1" {
-		t.Fatalf("got status %d to %q, want a redirect to the same page", res.StatusCode, res.Header.Get("Location"))
-	}
-	s.want(t, b, "/proof?a=1", "200 proved")
-	thief.Get(s.h, "/proof?a=1")
-	s.want(t, thief, "/proof?a=1", "401 Please log in.")
 }
