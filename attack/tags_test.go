@@ -102,7 +102,10 @@ var taggedOperations = map[string]operation{
 			for _, cookie := range append(d.newCookies(), d.cookies[0]) {
 				sc.sees("after the actor was revoked", cookie, "")
 			}
-			if list, err := sc.m.Sessions(context.Background(), "alice"); err != nil || len(list) != 0 {
+			// Where the parts of a login are round trips apart, one that died may have left a record that is in alice's
+			// list and not in bob's. Nobody has its id.
+			_, answered := d.acknowledged(0)
+			if list, err := sc.m.Sessions(context.Background(), "alice"); err != nil || answered && len(list) != 0 || len(list) > 1 {
 				sc.Errorf("Sessions: got %d and %v, want none that bob acts in", len(list), err)
 			}
 		},
