@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +85,11 @@ func (b *deviceBinding) bound(r *http.Request, bindingID string, now time.Time) 
 		return ok
 	})
 	return found, ok
+}
+
+// came tells whether r has any second cookie, good or not.
+func (b *deviceBinding) came(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header["Cookie"], func(line string) bool { return strings.Contains(line, b.cookie) })
 }
 
 // seemsLocked tells whether the session that tk names will be locked, as far as tk tells:

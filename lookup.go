@@ -157,7 +157,7 @@ func (s *Session) resolve(bounded *lazyContext, at *stored, said claim, v record
 			if tomb != nil {
 				c.late.origin = cmp.Or(tomb.Origin, at.id)
 			}
-			return c, nil
+			return s.contest(bounded, c, tomb, now)
 		case missing:
 			if at.rec != nil { // Redis would let it live on for as long as hits come
 				_, _ = m.end(bounded.get(), at.id, false)

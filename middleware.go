@@ -255,6 +255,9 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			m.binding.bounce(w, "")
 			return
 		}
+		if m.hasToProve(w, s) {
+			return
+		}
 		defer settleCopy(r, s.r)
 		x.writer.ResponseWriter, x.writer.session = w, s
 		x.writer.serve(next, s.r)

@@ -137,6 +137,7 @@ func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 // follow goes on from the session whose cookie came with the proof.
 func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessions []record.Value, now time.Time) error {
 	s, m := p.s, p.s.m
+	s.proof = dbsc.BoundCookie{Identifier: p.identifier, Issued: now.Unix()} // counts once it is verified
 	bindingID, thumbprint, _ := dbsc.SplitIdentifier(p.identifier)
 	other, over := false, false
 	for i, v := range sessions {

@@ -31,43 +31,44 @@ type Session struct {
 
 	named stored // the session that the first token names
 
-	mu       sync.Mutex       // guards what follows; never held over a Redis call
-	saving   *saving          // the commit under way, if there is one
-	base     *stored          // what Redis is known to hold; nil if that is nothing
-	others   []*stored        // further live sessions whose cookies came
-	inner    []*Session       // of Managers within this one's Handler: the same response carries their cookies
-	toEnd    []string         // sessions that an ending cookie asks to end, and that have not been
-	dead     bool             // the client's id was ended, and no other took its place
-	ended    ending           // of the client's id, if it was ended lately
-	isLocked bool             // a session came that belongs to a device, without that device's cookie
-	locked   []*stored        // those that are
-	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
-	proving  bool             // the request is a device's proof
-	offered  bool             // this request logged in, and the browser may bind the session to its device
-	broken   error            // why the session could not be loaded; every commit returns it
-	head     record.Record    // all but the values, as the handler sees it
-	fields   []record.Field
-	parsed   bool // fields holds what the handler sees
-	stale    bool // which is not base with the pending changes
-	pending  changes
-	next     keyspace.SID // of the record that the next commit creates; zero until drawn
-	keepID   bool
-	looked   bool      // the handler looked at the session
-	sent     bool      // the headers have left
-	degraded bool      // base comes from this process's memory
-	passive  bool      // Config.Passive names the request: it prolongs nothing
-	expires  time.Time // when what a passive request has found ends if no other comes; zero if it has found none
-	told     string    // leases as the request found them, and failures that it was told of since
-	cookie   cookieAction
-	vary     [1]string       // the field of the response, allocated with the session
-	cache    [1]string       // likewise
-	cookies  []string        // ours, as they stand in the response's headers
-	guarded  bool            // a guard asked for a login
-	checked  bool            // CSRF looks after the request
-	over     phase           // whether changes still get anywhere by themselves
-	owed     bool            // cookie is due even if the handler's response is dropped
-	stream   context.Context // of Context, once it was asked for
-	retired  []*Legacy       // whose cookies the client is to forget
+	mu        sync.Mutex        // guards what follows; never held over a Redis call
+	saving    *saving           // the commit under way, if there is one
+	base      *stored           // what Redis is known to hold; nil if that is nothing
+	others    []*stored         // further live sessions whose cookies came
+	inner     []*Session        // of Managers within this one's Handler: the same response carries their cookies
+	toEnd     []string          // sessions that an ending cookie asks to end, and that have not been
+	dead      bool              // the client's id was ended, and no other took its place
+	ended     ending            // of the client's id, if it was ended lately
+	isLocked  bool              // a session came that belongs to a device, without that device's cookie
+	locked    []*stored         // those that are
+	proof     dbsc.BoundCookie  // the device's cookie that came, if base belongs to the device
+	proving   bool              // the request is a device's proof
+	contested *dbsc.BoundCookie // that came beside an old id, of which only a proof can tell whether it is the owner's
+	offered   bool              // this request logged in, and the browser may bind the session to its device
+	broken    error             // why the session could not be loaded; every commit returns it
+	head      record.Record     // all but the values, as the handler sees it
+	fields    []record.Field
+	parsed    bool // fields holds what the handler sees
+	stale     bool // which is not base with the pending changes
+	pending   changes
+	next      keyspace.SID // of the record that the next commit creates; zero until drawn
+	keepID    bool
+	looked    bool      // the handler looked at the session
+	sent      bool      // the headers have left
+	degraded  bool      // base comes from this process's memory
+	passive   bool      // Config.Passive names the request: it prolongs nothing
+	expires   time.Time // when what a passive request has found ends if no other comes; zero if it has found none
+	told      string    // leases as the request found them, and failures that it was told of since
+	cookie    cookieAction
+	vary      [1]string       // the field of the response, allocated with the session
+	cache     [1]string       // likewise
+	cookies   []string        // ours, as they stand in the response's headers
+	guarded   bool            // a guard asked for a login
+	checked   bool            // CSRF looks after the request
+	over      phase           // whether changes still get anywhere by themselves
+	owed      bool            // cookie is due even if the handler's response is dropped
+	stream    context.Context // of Context, once it was asked for
+	retired   []*Legacy       // whose cookies the client is to forget
 }
 
 // stored is a record and where it lies.

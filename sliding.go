@@ -170,7 +170,7 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 		n.key, at.id = s.m.keys.OfSID(at.sid)
 		list = append(list, n)
 	}
-	s.locked = nil
+	s.locked, s.contested = nil, nil
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}

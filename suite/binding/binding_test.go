@@ -112,7 +112,9 @@ func TestBindingBeginsWithTheFirstRequestAfterTheRegistration(t *testing.T) {
 		t.Errorf("got cookies %v, want the session's and the second one", got)
 	}
 	s.m.Advance(2 * time.Minute) // the grace is over, the second cookie is not
-	s.want(t, early, "/", "200 nobody 0")
+	if got := s.open(early, "/"); got != "200 nobody 0" {
+		t.Errorf("the thief: got %q, want nobody, as only the device could prove itself", got)
+	}
 	s.want(t, b, "/", "200 alice 0 bound")
 }
 
