@@ -203,6 +203,7 @@ func (m *Manager) serveBinding(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.RawQuery == "later" {
 			script = "setTimeout(() => location.reload(), 1000);\n"
 		}
+		w.WriteHeader(http.StatusOK)
 		_, _ = io.WriteString(w, script)
 	case !registers && !refreshes:
 		http.NotFound(w, r)
@@ -252,6 +253,7 @@ func (m *Manager) register(w http.ResponseWriter, r *http.Request, token string)
 	b.learn(identifier, p.Key)
 	b.grant(w.Header(), identifier, now)
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK) // said, as frameworks have a 404 ready for a path that is no route of theirs
 	_, _ = w.Write(dbsc.Instructions{
 		Identifier: identifier, RefreshURL: b.Path + "/refresh/" + bindingID,
 		CookieName: b.cookie + bindingID, CookieAttributes: b.attributes,

@@ -124,7 +124,8 @@ func isToken(name string) bool { return (&http.Cookie{Name: name}).Valid() == ni
 // A browser makes six proofs in nine minutes for all sites of one registrable domain: keep
 // the number of applications × 9 / (Lifetime − 2 minutes) + logins at most six in nine
 // minutes. Nothing in front of Handler may answer its endpoints with a status of 400 to 499,
-// such as a rate limiter's 429: the browser would drop its key.
+// such as a rate limiter's 429: the browser would drop its key. Handler has to get them: it belongs
+// around a router whose own middlewares do not run for paths without a route, such as gorilla/mux.
 type DeviceBinding struct {
 	Enabled bool
 	// Path is where browsers find the endpoints, which Handler answers itself:
