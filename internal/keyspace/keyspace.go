@@ -21,6 +21,8 @@ const (
 	hashedUserBytes = 16
 	hashedUserLen   = 22 // base64url of them
 	hashedTagLen    = 24 // of a tag's keyed hash
+	bindingIDLen    = 8
+	thumbprintLen   = 43 // base64url of a SHA-256
 )
 
 // SID is the secret that only the cookie holds: 256 bits of crypto/rand (OWASP ASVS
@@ -95,6 +97,14 @@ func (s Space) Import(source string) string { return s.prefix + "import:" + sour
 // Binding is the key of a device's public key. identifier has no character that a glob or
 // a cluster gives a meaning of its own.
 func (s Space) Binding(identifier string) string { return s.prefix + "bind:" + identifier }
+
+// Device returns the identifier that key is the public key of a device for, and whether it is
+// one.
+func (s Space) Device(key string) (identifier string, ok bool) {
+	identifier, ok = strings.CutPrefix(key, s.prefix+"bind:")
+	bindingID, thumbprint, dotted := strings.Cut(identifier, ".")
+	return identifier, ok && dotted && len(bindingID) == bindingIDLen && len(thumbprint) == thumbprintLen && isBase64URL(bindingID) && isBase64URL(thumbprint)
+}
 
 // Probe is the nth of the keys that are written and removed to learn whether Redis
 // takes writes. They live for seconds.

@@ -16,6 +16,7 @@ import (
 
 // survey is what was seen of the keys under the prefix.
 type survey struct {
+	bindings
 	sessions, indexes int // looked at
 	endless           tally
 	bad               tally // records that do not verify, or are none
@@ -61,6 +62,7 @@ func (x *examination) checkKeys(ctx context.Context) error {
 		return nil
 	}
 	x.found(s.ttl(), s.records(len(x.Secrets) > 0))
+	x.found(s.bindings.findings(s.partly)...)
 	x.found(s.forecast(weights))
 	return nil
 }
@@ -70,16 +72,18 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 	most := x.Sample / max(1, len(x.nodes))
 	err := n.Walk(ctx, x.Prefix, func(keys []string) (bool, error) {
 		w.visited += server.ScanCount
-		var sessions, indexes []string
+		var p page
 		for _, key := range keys {
 			switch server.KindOf(x.Prefix, key) {
 			case server.Session:
-				sessions = append(sessions, key)
+				p.sessions = append(p.sessions, key)
 			case server.Index, server.Tag:
-				indexes = append(indexes, key)
+				p.indexes = append(p.indexes, key)
+			case server.Device:
+				p.devices = append(p.devices, key)
 			}
 		}
-		if err := x.read(ctx, n, ring, sessions, indexes, s, w); err != nil {
+		if err := x.read(ctx, n, ring, p, s, w); err != nil {
 			return false, err
 		}
 		if x.Looked != nil {
@@ -101,9 +105,13 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 	return err
 }
 
-// read looks at one page of keys in one round trip.
-func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessions, indexes []string, s *survey, w *weight) error {
-	keys := slices.Concat(sessions, indexes)
+// page is some of the keys of a node, by their kind.
+type page struct{ sessions, indexes, devices []string }
+
+// read looks at one page of keys in one round trip, and in another at the keys of the devices
+// that its sessions belong to.
+func (x *examination) read(ctx context.Context, n *node, ring record.Ring, p page, s *survey, w *weight) error {
+	keys := slices.Concat(p.sessions, p.devices, p.indexes)
 	if len(keys) == 0 {
 		return nil
 	}
@@ -113,10 +121,10 @@ func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessi
 	memory := make(map[string]*redis.IntCmd)
 	for i, key := range keys {
 		ttls[key] = pipe.PTTL(ctx, key)
-		if i < len(sessions) {
+		if i < len(p.sessions)+len(p.devices) {
 			values[key] = pipe.Get(ctx, key)
 		}
-		if s.noWeight == "" && w.wants(i < len(sessions)) {
+		if s.noWeight == "" && w.wants(i < len(p.sessions)) {
 			memory[key] = pipe.MemoryUsage(ctx, key)
 		}
 	}
@@ -139,9 +147,17 @@ func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessi
 			w.add(x.Prefix, key, cmd.Val())
 		}
 	}
-	w.sessions, w.indexes = w.sessions+len(sessions), w.indexes+len(indexes)
-	s.sessions, s.indexes = s.sessions+len(sessions), s.indexes+len(indexes)
-	return s.verify(ring, x.Prefix, sessions, values)
+	beside := len(p.indexes) + len(p.devices) // what sessions take beside themselves
+	w.sessions, w.indexes = w.sessions+len(p.sessions), w.indexes+beside
+	s.sessions, s.indexes = s.sessions+len(p.sessions), s.indexes+beside
+	for _, key := range p.devices {
+		s.addDevice(ring, x.Prefix, key, values[key], ttls[key].Val())
+	}
+	bound, err := s.verify(ring, x.Prefix, p.sessions, values)
+	if err != nil {
+		return err
+	}
+	return x.lookForDevices(ctx, ring, bound, &s.bindings)
 }
 
 // replied tells an error of one command from a failure of them all.
@@ -150,8 +166,10 @@ func replied(err error) bool {
 	return errors.Is(err, redis.Nil) || errors.As(err, &reply)
 }
 
-// verify checks the seals, or without secrets that records are records.
-func (s *survey) verify(ring record.Ring, prefix string, keys []string, values map[string]*redis.StringCmd) error {
+// verify checks the seals, or without secrets that records are records. It returns the keys of
+// those that belong to a device, and the identifiers of these.
+func (s *survey) verify(ring record.Ring, prefix string, keys []string, values map[string]*redis.StringCmd) (bound map[string]string, err error) {
+	bound = make(map[string]string)
 	for _, key := range keys {
 		raw, err := values[key].Result()
 		switch {
@@ -161,13 +179,21 @@ func (s *survey) verify(ring record.Ring, prefix string, keys []string, values m
 			s.bad.add(strings.TrimPrefix(key, prefix))
 			continue
 		case err != nil:
-			return err
+			return nil, err
 		}
-		if _, _, err = record.Present(raw).Open(ring, key); err != nil {
+		rec, _, err := record.Present(raw).Open(ring, key)
+		switch {
+		case err != nil:
 			s.bad.add(strings.TrimPrefix(key, prefix))
+		case rec != nil && rec.LoggedIn():
+			s.logins++
+			if rec.Bound() {
+				bound[key] = rec.Device()
+			}
 		}
 	}
-	return nil
+	s.bound += len(bound)
+	return bound, nil
 }
 
 // looked says how much was looked at.
@@ -185,7 +211,7 @@ func (s *survey) ttl() Finding {
 	}
 	return Finding{
 		Check: "ttl", Severity: Fail, Seen: fmt.Sprintf("%s of %s have no TTL, for example %s: they take memory for ever", humanize.Comma(int64(s.endless.n)), s.looked(), s.endless.first),
-		Do: "find out what ran PERSIST or SET on them; `sessionctl revoke ID` ends a session, EXPIRE mends an index",
+		Do: "find out what ran PERSIST or SET on them; `sessionctl revoke ID` ends a session, EXPIRE mends an index or the key of a device",
 	}
 }
 
