@@ -3,6 +3,7 @@
 package binding_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -18,6 +19,8 @@ import (
 
 const number = redsession.Key[int]("number")
 
+var secret = bytes.Repeat([]byte("s"), 32)
+
 // site is a program whose sessions are bound to devices.
 type site struct {
 	m *redsessiontest.Manager
@@ -28,7 +31,7 @@ func newSite(t *testing.T, change ...func(*redsession.Config)) *site {
 	t.Helper()
 	enabled := true
 	all := append([]func(*redsession.Config){func(c *redsession.Config) {
-		c.Cookie = redsession.Cookie{}
+		c.Cookie, c.Secrets = redsession.Cookie{}, [][]byte{secret}
 		c.DeviceBinding.Enabled = true
 	}}, change...)
 	m := redsessiontest.New(t, append(all, func(c *redsession.Config) { enabled = c.DeviceBinding.Enabled })...)
