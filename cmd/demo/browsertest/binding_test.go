@@ -9,7 +9,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,8 +32,9 @@ type boundSite struct {
 	srv   *httptest.Server
 	ahead atomic.Int64 // of the clock, in nanoseconds
 
-	mu sync.Mutex // guards m
-	m  *redsession.Manager
+	mu            sync.Mutex // guards what follows
+	m             *redsession.Manager
+	registrations []string // what cookies came with them
 }
 
 const boundNumber = redsession.Key[int]("number")
@@ -79,10 +79,28 @@ func (s *boundSite) manager() *redsession.Manager {
 
 func (s *boundSite) serve(w http.ResponseWriter, r *http.Request) {
 	m := s.manager()
+	if strings.HasPrefix(r.URL.Path, "/session-binding/register/") {
+		s.mu.Lock()
+		s.registrations = append(s.registrations, r.Header.Get("Cookie"))
+		s.mu.Unlock()
+	}
 	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session := m.FromContext(r.Context())
 		switch r.URL.Path {
 		case "/login":
+			session.Login("alice")
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		case "/quiet": // a login after which the browser asks for nothing
+			session.Login("alice")
+		case "/remember":
+			session.Login("alice", redsession.RememberFor(30*24*time.Hour))
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		case "/sso":
+			http.Redirect(w, r, r.FormValue("at")+"/authorize?back="+url.QueryEscape(s.srv.URL+"/callback"), http.StatusSeeOther)
+			return
+		case "/callback": // where the other site sends back to
 			session.Login("alice")
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return
@@ -138,6 +156,12 @@ func (s *boundSite) state(b *tab, path string) string {
 func (s *boundSite) login(b *tab) {
 	s.t.Helper()
 	b.visit("/login")
+	s.untilBound(b)
+}
+
+// untilBound loads the page until the session is bound.
+func (s *boundSite) untilBound(b *tab) {
+	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(pollEvery) {
 		if got := s.state(b, "/"); strings.Contains(got, "bound=true") {
 			return
@@ -221,35 +245,29 @@ func TestBindingInARealBrowser(t *testing.T) {
 	s.want(b, "/", "0 bound=false locked=false")
 }
 
-// TestBindingAfterALinkFromAnotherSite opens the site by a link of another one, once the second
-// cookie has ended.
-func TestBindingAfterALinkFromAnotherSite(t *testing.T) {
+// TestBindingOutlivesARestart closes a browser that keeps its cookies, and opens it again: no login
+// is needed.
+func TestBindingOutlivesARestart(t *testing.T) {
 	needBrowser(t)
 	t.Parallel()
 	s := newBoundSite(t)
-	b, stop := s.open(t.TempDir())
-	defer stop()
-	s.login(b)
-	s.state(b, "/late")
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:0")
+	dir, err := os.MkdirTemp("", "browsertest-bound")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, `<a id=link href="%s/#part">there</a>`, s.srv.URL)
-	}))
-	_ = other.Listener.Close()
-	other.Listener = listener
-	other.Start()
-	defer other.Close()
-	if _, err := chromedp.Run(b.ctx, chromedp.NavigateResponse(other.URL)); err != nil {
-		t.Fatal(err)
-	}
-	b.click("#link")
-	b.until("the bound page", `document.body && document.body.innerText === "`+boundAlice+`"`)
-	if at, _ := url.Parse(eval[string](b, `location.href`)); at.Fragment != "part" {
-		t.Errorf("got the fragment %q, want it kept", at.Fragment)
+	defer os.RemoveAll(dir)
+	b, stop := s.open(dir)
+	b.visit("/remember")
+	s.untilBound(b)
+	stop()
+	b, stop = s.open(dir)
+	defer stop()
+	s.want(b, "/", boundAlice)
+	before := s.manager().Stats().Proofs
+	s.state(b, "/late")
+	s.want(b, "/", boundAlice)
+	if got := s.manager().Stats().Proofs; got == before {
+		t.Error("got no proof after the restart, want one: the key stays")
 	}
 }
 
