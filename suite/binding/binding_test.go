@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -288,14 +287,7 @@ func TestBindingEndsWithTheSession(t *testing.T) {
 			s := newSite(t)
 			b := s.bound(t)
 			end(s, b)
-			gone := func() bool {
-				return !slices.ContainsFunc(s.m.Redis.Keys(), func(key string) bool { return strings.Contains(key, "bind:") })
-			}
-			for patience := time.Now().Add(10 * time.Second); !gone(); time.Sleep(time.Millisecond) { // what is tidied up is not waited for
-				if time.Now().After(patience) {
-					t.Fatal("got the key of the device left, want it gone with the session")
-				}
-			}
+			until(t, "the key of the device gone with the session", func() bool { return len(s.keys("bind:")) == 0 })
 			s.m.Advance(11 * time.Minute)
 			s.want(t, b, "/", "200 nobody 0")
 			if got := b.Cookies(); len(got) != 0 {
