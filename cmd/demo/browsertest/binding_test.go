@@ -130,16 +130,24 @@ func (s *boundSite) serve(w http.ResponseWriter, r *http.Request) {
 func (s *boundSite) open(dir string) (b *tab, stop func()) {
 	s.t.Helper()
 	sum := sha256.Sum256(s.srv.Certificate().RawSubjectPublicKeyInfo)
+	ctx, stop := launchBinding(s.t, dir, base64.StdEncoding.EncodeToString(sum[:]))
+	return openTab(s.t, ctx, s.srv.URL), stop
+}
+
+// launchBinding starts a browser that binds sessions, with the profile in dir. It trusts the
+// certificate with that key: where one that it does not trust is waved through, it binds none.
+func launchBinding(t *testing.T, dir, pin string) (ctx context.Context, stop func()) {
+	t.Helper()
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
 		chromedp.ExecPath(chromium()), chromedp.UserDataDir(dir), chromedp.NoSandbox, chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.Flag("enable-features", "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"),
-		chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(sum[:])),
+		chromedp.Flag("ignore-certificate-errors-spki-list", pin),
 	)...)
-	ctx, _ := chromedp.NewContext(allocator, quiet)
+	ctx, _ = chromedp.NewContext(allocator, quiet)
 	if err := chromedp.Do(ctx); err != nil {
-		s.t.Fatalf("starting the browser: %v", err)
+		t.Fatalf("starting the browser: %v", err)
 	}
-	return openTab(s.t, ctx, s.srv.URL), func() {
+	return ctx, func() {
 		_ = chromedp.Cancel(ctx)
 		cancel()
 	}
