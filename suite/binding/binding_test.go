@@ -320,22 +320,6 @@ func TestBindingTurnsTheIDWithAProofAlone(t *testing.T) {
 	}
 }
 
-func TestBindingOfALinkFromAnotherSite(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, func(c *redsession.Config) { c.Cookie.SameSite = http.SameSiteNoneMode })
-	b := s.bound(t)
-	s.m.Advance(11 * time.Minute)
-	link := []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site"}
-	res := b.Get(s.h, "/?page=1", link...)
-	body, _ := io.ReadAll(res.Body)
-	if res.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "/session-binding/bounce.js") {
-		t.Fatalf("got status %d and %q, want the page that loads itself again", res.StatusCode, body)
-	}
-	s.want(t, b, "/session-binding/bounce.js", "200 location.reload();")
-	s.want(t, b, "/?page=1", "200 alice 0 bound", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin")
-	s.want(t, b.Thief(), "/", "200 alice 0 bound", "Sec-Fetch-Site", "cross-site")
-}
-
 func TestBindingWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -354,20 +338,4 @@ func TestBindingWhileRedisIsAway(t *testing.T) {
 	s.want(t, b, "/add", "503 The service is unavailable for a moment.")
 	s.m.BringRedisBack()
 	s.want(t, b, "/", "200 alice 1 bound")
-}
-
-func TestRequireProofHasTheBrowserProveItself(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := s.bound(t)
-	s.want(t, b, "/proof", "200 proved")
-	s.m.Advance(2 * time.Minute)
-	thief := b.Thief()
-	res := b.Get(s.h, "/proof?a=1")
-	if res.StatusCode != http.StatusTemporaryRedirect || res.Header.Get("Location") != "/proof?a=1" {
-		t.Fatalf("got status %d to %q, want a redirect to the same page", res.StatusCode, res.Header.Get("Location"))
-	}
-	s.want(t, b, "/proof?a=1", "200 proved")
-	thief.Get(s.h, "/proof?a=1")
-	s.want(t, thief, "/proof?a=1", "401 Please log in.")
 }
