@@ -307,13 +307,20 @@ func TestBindingTurnsTheIDWithAProofAlone(t *testing.T) {
 	s.want(t, owner, "/", "200 alice 0 bound") // turns, with the proof before it
 	thief := owner.Thief()
 	s.m.Advance(2 * time.Minute)
+	turned := s.m.Stats().Rotated
 	s.want(t, thief, "/rotate", "200")
 	s.want(t, thief, "/", "200 alice 0 bound")
 	s.m.Advance(5 * time.Minute)
 	s.want(t, thief, "/rotate", "200")
 	s.want(t, owner, "/", "200 alice 0 bound")
+	if got := s.m.Stats().Rotated; got != turned {
+		t.Errorf("got %d rotations without a proof", got-turned)
+	}
 	s.m.Advance(5 * time.Minute)
 	s.want(t, owner, "/", "200 alice 0 bound")
+	if got := s.m.Stats().Rotated; got != turned+1 {
+		t.Errorf("got %d rotations with the proof, want one", got-turned)
+	}
 	s.want(t, thief, "/", "200 nobody 0 locked")
 	if n := s.m.Stats().Replayed; n != 0 {
 		t.Errorf("got %d replays, want none", n)

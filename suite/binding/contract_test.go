@@ -163,13 +163,13 @@ func TestBindingProofsFailAs503(t *testing.T) {
 	s.m.Advance(11 * time.Minute)
 	s.want(t, b, "/", "200 alice 0 bound")
 	proof := (*taps)[len(*taps)-1]
+	s.want(t, s.m.Browser(), "/login?user=alice", "200")
+	registration := (*taps)[len(*taps)-1]
 	s.m.Redis.SetError("LOADING Redis is loading the dataset in memory")
 	if res := s.again(proof, nil); res.StatusCode != http.StatusOK {
 		t.Errorf("got %d where the key is known, want 200", res.StatusCode)
 	}
 	s.m.Redis.SetError("")
-	s.want(t, s.m.Browser(), "/login?user=alice", "200")
-	registration := (*taps)[len(*taps)-1]
 	s.h = s.server(t, secret)
 	s.m.Redis.SetError("LOADING Redis is loading the dataset in memory")
 	for what, rec := range map[string]recorded{"a proof": proof, "a registration": registration} {
@@ -236,4 +236,22 @@ func TestBindingProofBesideAnotherBinding(t *testing.T) {
 	}
 	s.want(t, present, "/", "200 alice 0 bound")
 	s.want(t, older, "/", "200 alice 0 bound")
+}
+
+// TestBindingOfASessionThatEndedByTime has the browser drop a key that is of no use.
+func TestBindingOfASessionThatEndedByTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *redsession.Config) { c.IdleTimeout = time.Hour })
+	taps := tapped(s)
+	b := s.bound(t)
+	s.m.Advance(2 * time.Hour)
+	if len(s.keys("bind:")) != 1 {
+		t.Fatalf("got %v, want the key of the device still there", s.keys("bind:"))
+	}
+	s.want(t, b, "/", "200 nobody 0")
+	asked := len(*taps)
+	s.want(t, b, "/", "200 nobody 0")
+	if len(*taps) != asked || len(b.Cookies()) != 0 {
+		t.Errorf("got %d further proofs and the cookies %v, want none", len(*taps)-asked, b.Cookies())
+	}
 }
