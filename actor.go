@@ -2,7 +2,6 @@ package redsession
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/redsession/redsession/internal/record"
@@ -20,7 +19,8 @@ var (
 //
 // It takes the place of the actor's own session, which ends: afterwards they log in again.
 // It starts empty. It is the user's (UserID, lists, RevokeUser), and ActorID tells who acts.
-// It ends with the credentials of either (Config.UserStamp), and with RevokeUser of either. It
+// It ends when the actor's own would have ended at the latest, whatever RememberFor says, with
+// the credentials of either (Config.UserStamp), and with RevokeUser of either. It
 // neither counts nor ends others under MaxPerUser; RevokeOthers is refused, RequireRecentLogin fails,
 // and so does RequireLevel unless the login says Proved of the actor.
 //
@@ -60,20 +60,10 @@ func (s *Session) checkActor(user string, f *facts) error {
 	return nil
 }
 
-// actorStands tells whether the credentials of who acts in the session of rec are as they
-// were when that began. A session from before there was a Config.UserStamp is not.
-func (s *Session) actorStands(rec *record.Record) (bool, error) {
-	if rec.Actor == "" {
-		return true, nil
+// limitActor has a session in which somebody acts end no later than theirs would have, by its
+// deadline or by LimitTo: otherwise nobody's would ever have to.
+func (s *Session) limitActor(head *record.Record) {
+	if head.Actor != "" {
+		limit(head, s.head.Deadline)
 	}
-	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.Actor)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", errStamp, err)
-	}
-	for _, k := range s.m.ring {
-		if rec.ActorStamp == k.Stamp(rec.Actor, present) {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -52,7 +52,7 @@ func (a *Admin) Revoke(ctx context.Context, id string) error {
 
 // revoke ends a session by id and tells whether one lived there.
 func (k *core) revoke(ctx context.Context, id, reason string) (bool, error) {
-	rec, err := k.end(ctx, id, false)
+	rec, err := k.endForGood(ctx, id, nil, false)
 	if err != nil {
 		return false, fmt.Errorf("redsession: revoking session: %w: %w", ErrUnavailable, err)
 	}

@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,31 +43,17 @@ func (s *Session) adopt(ctx context.Context, live bool, now time.Time) (bool, er
 	}
 	bounded, cancel := s.m.bounded(ctx) // all sources together
 	defer cancel()
-	for i := range s.m.cfg.Adopt {
-		l := &s.m.cfg.Adopt[i]
-		ids := s.oldIDs(l)
-		if live && !s.mayFollow(l, ids) {
-			continue
-		}
-		for _, old := range ids {
-			at := &stored{legacy: old, id: legacyID(old)}
-			taken, err := s.takeOver(bounded, l, at, now)
-			if taken || err != nil {
-				return taken, err
-			}
+	list, all, err := s.candidates(bounded, live, now)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range list {
+		taken, err := s.takeOver(bounded, o, all, now)
+		if taken || err != nil {
+			return taken, err
 		}
 	}
 	return false, nil
-}
-
-// mayFollow tells whether an old cookie may lead away from the session of ours
-// that came with it: if that was made from another one, or is nobody's.
-func (s *Session) mayFollow(l *Legacy, ids []string) bool {
-	if !l.SideBySide || s.head.Source == "" && s.head.User != "" {
-		return false
-	}
-	return (s.head.Source == "" || strings.HasPrefix(s.head.Source, l.Source+":")) &&
-		!slices.ContainsFunc(ids, func(id string) bool { return s.head.Source == l.link(legacyID(id)) })
 }
 
 // outranks tells whether own stays though the old session that was found is
@@ -78,46 +65,21 @@ func (l *Legacy) outranks(own *stored, found *record.Record) bool {
 	return own.rec.Source == "" || own.rec.User != "" && own.rec.Source != l.link(own.rec.Origin)
 }
 
-// oldIDs returns the ids that the request's old cookies stand for.
-func (s *Session) oldIDs(l *Legacy) (ids []string) {
-	for i, c := range s.r.CookiesNamed(l.Cookie) {
-		if i == sessioncookie.MaxCookies {
-			break
-		}
-		if l.Cookie == s.m.cfg.Cookie.Name {
-			if _, ours := s.m.cookies.Decode(c.Value); ours {
-				continue
-			}
-		}
-		id, err := c.Value, error(nil)
-		if l.Verify != nil {
-			id, err = l.Verify(c.Value)
-		}
-		if err == nil && id != "" && len(id) <= maxLegacyID {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// link is the Source of a session that was made from the old one with this id.
-func (l *Legacy) link(id string) string { return l.Source + ":" + id }
-
-// takeOver goes on with the old session at, which may have to be read from where
-// the old package keeps it first.
-func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.Time) (bool, error) {
+// takeOver goes on with the old session o, which may have to be read from where the old
+// package keeps it first. Values of the others come along.
+func (s *Session) takeOver(ctx context.Context, o *oldSession, all []*oldSession, now time.Time) (bool, error) {
 	m := s.m
 	own, pending, cookie := s.base, s.pending, s.cookie
-	found, err := m.store.Get(ctx, at.id)
+	found, err := m.store.Get(ctx, o.at.id)
 	if err != nil {
 		return false, err
 	}
-	if found.Absent() && l.Load != nil {
-		if err := m.importOne(ctx, l, at.legacy); err != nil {
+	if found.Absent() {
+		if err := m.importOne(ctx, o); err != nil {
 			return false, err
 		}
 	}
-	taken, err := s.rotateOld(ctx, l, own, at, now)
+	others, taken, err := s.rotateOld(ctx, o, own, all, now)
 	if !taken || err != nil {
 		s.pending, s.cookie = pending, cookie
 		if s.base = own; own != nil {
@@ -128,28 +90,33 @@ func (s *Session) takeOver(ctx context.Context, l *Legacy, at *stored, now time.
 		return false, err
 	}
 	s.came.Cookie = true // its client has kept the session in one
-	return true, s.leaveBehind(ctx, l, own, at)
+	if err := s.leaveOthers(ctx, others); err != nil {
+		return true, err
+	}
+	return true, s.leaveBehind(ctx, o, own)
 }
 
-// rotateOld goes on with the session of an old id under one of ours. If it ends,
-// or is imported once more, at the same moment, it looks again.
-func (s *Session) rotateOld(ctx context.Context, l *Legacy, own, at *stored, now time.Time) (bool, error) {
+// rotateOld goes on with the session of an old id under one of ours, and returns those
+// whose values came along. If it ends, or is imported once more, at the same moment, it
+// looks again.
+func (s *Session) rotateOld(ctx context.Context, o *oldSession, own *stored, all []*oldSession, now time.Time) (others []*oldSession, taken bool, err error) {
 	for try := 1; ; try++ {
-		found, err := s.findOld(ctx, l, at, now)
-		if !found || err != nil || l.outranks(own, s.base.rec) {
-			return false, err
+		found, err := s.findOld(ctx, o, now)
+		if !found || err != nil || o.of.outranks(own, s.base.rec) {
+			return nil, false, err
 		}
-		if s.base.legacy == "" { // another request was first
-			return true, nil
-		}
-		s.pending.rotate = true
+		user := s.base.rec.User
+		others = s.along(all, o, user)
+		s.bring(others)
+		s.pending.rotate = s.base.legacy != "" // or else another request was first
 		err = s.settle(ctx, ctx, nil)
 		if errors.Is(err, errRevoked) { // it is older than a revocation of all that its user had
 			s.dead = false
-			return false, s.m.endOld(ctx, at.id)
+			s.note(Event{Kind: EventRefused, ID: o.at.id, UserID: user, Reason: "an old session from before the end of what its user had"})
+			return nil, false, s.m.endOld(ctx, o.at.id)
 		}
 		if !errors.Is(err, ErrGone) || try == maxHops || ctx.Err() != nil {
-			return err == nil, err
+			return others, err == nil, err
 		}
 		s.dead = false
 	}
@@ -157,27 +124,21 @@ func (s *Session) rotateOld(ctx context.Context, l *Legacy, own, at *stored, now
 
 // leaveBehind ends what the request came with: a session of ours whose user has
 // gone on at a server of the old kind, and the old session itself.
-func (s *Session) leaveBehind(ctx context.Context, l *Legacy, own, at *stored) error {
+func (s *Session) leaveBehind(ctx context.Context, o *oldSession, own *stored) error {
 	if own != nil && own.id != s.base.id {
 		if _, err := s.m.end(ctx, own.id, true); err != nil {
 			return err
 		}
 	}
-	if l.SideBySide {
-		return nil
-	}
-	s.retire(l)
-	if l.Delete == nil {
-		return nil
-	}
-	if err := l.Delete(ctx, at.legacy); err != nil { // it stays there, and leads nowhere
-		s.m.emit(ctx, Event{Kind: EventFailed, ID: s.base.id, Err: fmt.Errorf("redsession: %w", &oldStoreError{"deleting the old session", at.legacy, err})})
+	if !o.of.SideBySide {
+		s.leaveStore(ctx, o)
 	}
 	return nil
 }
 
 // findOld looks for the session of an old id, and takes one of the same kind alone.
-func (s *Session) findOld(ctx context.Context, l *Legacy, at *stored, now time.Time) (bool, error) {
+func (s *Session) findOld(ctx context.Context, o *oldSession, now time.Time) (bool, error) {
+	l, at := o.of, o.at
 	s.pending = changes{}
 	v, left, err := s.look(ctx, at.id)
 	if err != nil {
@@ -221,17 +182,20 @@ func (e *oldStoreError) Unwrap() error { return e.cause }
 
 // importOne imports one session from where the old package keeps it. Parallel
 // requests all find what the first of them stored.
-func (m *Manager) importOne(ctx context.Context, l *Legacy, id string) error {
-	lr, err := l.Load(ctx, id)
-	if err != nil {
-		return &oldStoreError{"loading the old session", id, err}
+func (m *Manager) importOne(ctx context.Context, o *oldSession) error {
+	if o.lr == nil && o.of.Load != nil {
+		var err error
+		if o.lr, err = o.of.Load(ctx, o.at.legacy); err != nil {
+			return &oldStoreError{"loading the old session", o.at.legacy, err}
+		}
 	}
-	if lr == nil {
+	if o.lr == nil {
 		return nil
 	}
-	one := *lr
-	one.ID, one.Source = id, l.Source
-	outcomes, err := m.importAll(ctx, []LegacyRecord{one}, false)
+	one := *o.lr
+	one.ID, one.Source = o.at.legacy, o.of.Source
+	var quiet collector // taking it over is told
+	outcomes, err := m.importAll(m.collecting(ctx, &quiet), []LegacyRecord{one}, false)
 	if err == nil && outcomes[0].Status == ImportRefused {
 		m.emit(ctx, Event{Kind: EventFailed, ID: outcomes[0].ID, Err: outcomes[0].Err})
 	}
@@ -244,13 +208,13 @@ func (s *Session) endLegacy(ctx context.Context) error {
 	m := s.m
 	for i := range m.cfg.Adopt {
 		l := &m.cfg.Adopt[i]
-		for _, old := range s.oldIDs(l) {
-			if err := m.endOld(ctx, legacyID(old)); err != nil {
+		for _, o := range s.oldSessions(l) {
+			if err := cmp.Or(m.markInside(ctx, o.user, m.insideAge()), m.endOld(ctx, o.at.id)); err != nil {
 				return err
 			}
 			if l.Delete != nil {
-				if err := l.Delete(ctx, old); err != nil {
-					return &oldStoreError{"deleting the old session", old, err}
+				if err := l.Delete(ctx, o.at.legacy); err != nil {
+					return &oldStoreError{"deleting the old session", o.at.legacy, err}
 				}
 			}
 			s.retire(l)
@@ -305,7 +269,10 @@ func (c Config) checkAdopt() error {
 		// Otherwise net/http would leave them out, and the browser keep the old cookie.
 		refuse((&http.Cookie{Name: "x", Domain: l.Domain}).Valid() != nil, "[%d].Domain %q is no domain name", i, l.Domain)
 		refuse((&http.Cookie{Name: "x", Path: l.Path}).Valid() != nil || l.Path != "" && l.Path[0] != '/', `[%d].Path %q must begin with "/" and have no semicolon`, i, l.Path)
-		refuse(l.SideBySide && l.Cookie == c.Cookie.Name, "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
+		refuse(l.SideBySide && (l.Cookie == c.Cookie.Name || c.Cookie.InsecureWhen != nil && l.Cookie == sessioncookie.BareName(c.Cookie.Name)), "[%d].SideBySide needs another cookie than %q, which is ours: set Config.Cookie.Name", i, l.Cookie)
+		if err := l.checkDecode(); err != nil {
+			errs = append(errs, fmt.Errorf("Config.Adopt[%d]%w", i, err))
+		}
 		for j, other := range c.Adopt[:i] {
 			refuse(l.Source == other.Source && l.Cookie == other.Cookie, "[%d] is the same as [%d]", i, j)
 		}

@@ -75,7 +75,10 @@ func (s *Session) tellFailure(l lease.Lease) {
 // aside returns a session that goes on from at and has none of the pending changes of s. It
 // never turns the id, and sends no cookie.
 func (s *Session) aside(at *stored) *Session {
-	own := &Session{m: s.m, r: s.r, outside: s.outside, shared: s.waits(), keepID: true, sent: true}
+	s.mu.Lock()
+	expires := s.expires
+	s.mu.Unlock()
+	own := &Session{m: s.m, r: s.r, outside: s.outside, shared: s.waits(), passive: s.passive, expires: expires, keepID: true, sent: true}
 	own.use(at)
 	return own
 }

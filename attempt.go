@@ -161,7 +161,7 @@ func (c *commit) reopen(ctx context.Context, try int) (a *attempt, done bool, er
 func (c *commit) finish(ctx context.Context, a *attempt) *attempt {
 	c.open, c.inserted = nil, ""
 	rest := store.Plan{Tidy: a.plan.Tidy}
-	if a.enter != nil && a.enter.Limit > 0 {
+	if a.enter != nil && a.enter.Limit > 0 && !a.enter.Refuse {
 		rest.Prepare = []store.Step{a.enter}
 	}
 	if len(rest.Prepare) > 0 || c.m.store.Apart() {
@@ -217,6 +217,9 @@ func (c *commit) refused(ctx context.Context, a *attempt, res store.Result, try 
 	case *store.Enter: // all in that index was revoked since the password was checked
 		if c.m.store.Apart() { // the record was stored beside it
 			c.inserted = record.Rev(a.raw)
+		}
+		if a.enter != nil && a.enter.Full {
+			return c.findPlace(ctx, a.enter)
 		}
 		c.withdraw(ctx)
 		return errors.Join(errRevoked, c.s.gone())

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,11 +86,6 @@ func (b *deviceBinding) bound(r *http.Request, bindingID string, now time.Time) 
 	return found, ok
 }
 
-// came tells whether r has any second cookie, good or not.
-func (b *deviceBinding) came(r *http.Request) bool {
-	return slices.ContainsFunc(r.Header["Cookie"], func(line string) bool { return strings.Contains(line, b.cookie) })
-}
-
 // seemsLocked tells whether the session that tk names will be locked, as far as tk tells:
 // then its load is to prolong nothing.
 func (s *Session) seemsLocked(tk *sessioncookie.Token, now time.Time) bool {
@@ -112,12 +106,7 @@ func (s *Session) hasProof(rec *record.Record, now time.Time) bool {
 	if b == nil { // switched off since: nobody could renew the second cookie
 		return true
 	}
-	cookie, ok := b.bound(s.r, rec.Binding, now)
-	if !ok || cookie.Identifier[len(rec.Binding)+1:] != rec.Thumbprint {
-		return false
-	}
-	s.proof = cookie
-	return true
+	return s.showsDeviceOf(rec, now)
 }
 
 // lockOut makes the session of a request look empty, since it belongs to a device whose
@@ -135,6 +124,20 @@ func (s *Session) lockOut() error {
 }
 
 var errRenewal = errors.New("the device of a bound session may not have been able to prove itself")
+
+// showsDeviceOf tells whether the second cookie of the device came to which rec belongs, or
+// may begin to belong.
+func (s *Session) showsDeviceOf(rec *record.Record, now time.Time) bool {
+	if rec.Binding == "" || rec.TTL(now) <= 0 {
+		return false
+	}
+	cookie, ok := s.m.binding.bound(s.r, rec.Binding, now)
+	if !ok || rec.Bound() && cookie.Identifier != rec.Device() {
+		return false
+	}
+	s.proof = cookie
+	return true
+}
 
 // beginBinding notes that the client showed the second cookie of the binding that the login
 // offered: from this request on the session belongs to the device.
@@ -156,7 +159,7 @@ func (s *Session) beginBinding(rec *record.Record, now time.Time) {
 func (s *Session) bindLogin(head *record.Record) {
 	b := s.m.binding
 	switch {
-	case b == nil:
+	case b == nil, s.came.Insecure:
 	case s.base != nil && !s.pending.logout && s.base.rec.Bound() && s.base.rec.User == head.User && s.base.rec.Actor == "":
 		head.Binding, head.Thumbprint = s.base.rec.Binding, s.base.rec.Thumbprint
 	case head.Pending || s.came.Header:
@@ -169,7 +172,7 @@ func (s *Session) bindLogin(head *record.Record) {
 // is of. The request in which it does so may come without any cookie.
 func (s *Session) offerBinding(h http.Header) {
 	b := s.m.binding
-	if b == nil || !s.offered || s.cookie != cookieSet || s.base == nil || s.base.rec.Bound() || s.base.rec.Binding == "" {
+	if b == nil || !s.offered || s.cookie != cookieSet || s.base == nil || s.base.rec.Bound() || s.base.rec.Binding == "" || s.base.rec.Pending {
 		return
 	}
 	expires := s.m.cfg.Now().Add(registrationLife)
@@ -190,6 +193,10 @@ func (m *Manager) serveBinding(w http.ResponseWriter, r *http.Request) bool {
 	if !ok {
 		return false
 	}
+	if m.cookies.Insecure(r) { // nobody has a device there
+		http.NotFound(w, r)
+		return true
+	}
 	h := w.Header()
 	neverStore(h)
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -203,7 +210,7 @@ func (m *Manager) serveBinding(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.RawQuery == "later" {
 			script = "setTimeout(() => location.reload(), 1000);\n"
 		}
-		w.WriteHeader(http.StatusOK)
+		w.WriteHeader(http.StatusOK) // as no route leads here, a framework may have 404 in mind
 		_, _ = io.WriteString(w, script)
 	case !registers && !refreshes:
 		http.NotFound(w, r)
@@ -253,7 +260,7 @@ func (m *Manager) register(w http.ResponseWriter, r *http.Request, token string)
 	b.learn(identifier, p.Key)
 	b.grant(w.Header(), identifier, now)
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK) // said, as frameworks have a 404 ready for a path that is no route of theirs
+	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(dbsc.Instructions{
 		Identifier: identifier, RefreshURL: b.Path + "/refresh/" + bindingID,
 		CookieName: b.cookie + bindingID, CookieAttributes: b.attributes,

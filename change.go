@@ -266,15 +266,15 @@ func (s *Session) enter(ctx context.Context, e store.Entry, match func(*record.R
 	if err != nil || rec == nil || rec.TTL(now) <= 0 || m.cache.Blocked(e.ID) || !match(rec) {
 		return ErrGone
 	}
-	_, ok, err := s.checkStamp(rec) // one that it is to take is for its next hit to write
+	_, why, err := s.checkStamp(rec) // one that it is to take is for its next hit to write
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case !ok:
+	case why != "":
 		bounded, cancel := m.bounded(ctx)
 		defer cancel()
-		if ended, err := m.end(bounded, e.ID, false); err == nil && ended != nil {
-			s.note(Event{Kind: EventRevoked, ID: e.ID, UserID: rec.User, Reason: "the user's stamp changed"})
+		if ended, err := m.endForGood(bounded, e.ID, rec, false); err == nil && ended != nil {
+			s.note(Event{Kind: EventRevoked, ID: e.ID, UserID: rec.User, Reason: why})
 		}
 		return ErrGone
 	}

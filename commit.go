@@ -28,6 +28,8 @@ type commit struct {
 	fields   []record.Field // what the handler saw
 	head     record.Record  // of the record that a login, logout or first write creates
 	next     keyspace.SID   // of that record
+	spared   []string       // entries of the user's index that do not count towards MaxPerUser
+	looked   int            // how often those were looked for
 	orphaned []string       // ids under which tries of unknown outcome may have left one
 	inserted string         // revision stored under next by a try that got no further
 	keyless  bool           // the key of the session's device is gone: nothing prolongs it
@@ -42,8 +44,9 @@ type commit struct {
 type outcome struct {
 	result *stored // what lies in Redis now; nil if that is as before
 	cookie cookieAction
-	ended  bool // the session that the commit began from has been logged out
-	toEnd  bool // it is to be, and Redis could not be told
+	ended  bool  // the session that the commit began from has been logged out
+	toEnd  bool  // it is to be, and Redis could not be told
+	short  error // what was made of the changes falls short of them
 	err    error
 }
 
@@ -81,14 +84,17 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 		return waited
 	}
 	settled := false
+	ctx, traced := s.m.trace(ctx, OperationCommit)
 	defer func() {
 		if !settled { // a function of the caller's panicked
 			c.out = outcome{err: errPanicked}
+			traced(errPanicked)
 			s.apply(c)
 		}
 	}()
 	c.out.err = c.perform(s.m.collecting(ctx, &s.events), waits)
 	settled = true
+	traced(errors.Join(c.out.err, c.out.short))
 	if c.out.err != nil {
 		if c.inserted != "" && c.open == nil {
 			c.beginAgain()
@@ -104,7 +110,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 	}
 	err := c.out.err
 	s.apply(c)
-	return errors.Join(waited, err)
+	return errors.Join(waited, err, c.out.short)
 }
 
 // begin waits for the commit under way and takes the pending changes. It
@@ -200,10 +206,10 @@ func (s *Session) waitLocked() (errs error) {
 func (s *Session) forbidden(first bool) error {
 	p := &s.pending
 	switch {
+	case first && s.isLocked && !p.logout: // before an error that is for want of what is locked
+		return errLocked
 	case p.err != nil && !p.logout:
 		return p.err
-	case first && s.isLocked:
-		return errLocked
 	case first && s.dead:
 		return s.gone()
 	case s.sent && (first || p.fresh || p.rotate) && !p.logout:
@@ -237,7 +243,7 @@ func (s *Session) apply(c *commit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := &c.out
-	s.saving.err = o.err
+	s.saving.err = errors.Join(o.err, o.short)
 	close(s.saving.done)
 	s.saving = nil
 	switch {
@@ -261,6 +267,7 @@ func (s *Session) apply(c *commit) {
 	if len(c.toEnd) == 0 {
 		s.toEnd = nil
 	}
+	s.quits = s.quits || c.logout && !c.sent
 	if o.ended {
 		s.locked, s.isLocked = nil, false
 	}

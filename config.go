@@ -91,9 +91,24 @@ type Config struct {
 	// ErrUnavailable and logs nobody out. RedisTimeout does not bound it: it should
 	// have a timeout of its own.
 	UserStamp func(ctx context.Context, user string) (string, error)
+	// LoadUser loads a user, once a request, for the handler, which gets it from UserAs, and
+	// for the stamp, which is that of UserStamp: set one of the two. Return ErrNoUser for a
+	// user who was deleted: the session ends at this request. Any other error answers
+	// ErrUnavailable and logs nobody out, as do a nil user and a nil pointer without an error.
+	// "" is a stamp like any other: return it always if there is nothing to compare.
+	//
+	// It runs on every hit of a user's session, a half-open one too (UserAs knows no user
+	// there), also while Redis is away; again at Login; and for who acts as a user (see By). It
+	// does not run for anonymous and locked sessions. It must be safe for concurrent use.
+	// RedisTimeout does not bound it: it should have a timeout of its own. What it returns is
+	// kept for the request, in memory alone.
+	LoadUser func(ctx context.Context, id string) (user any, stamp string, err error)
 	// MaxPerUser ends a user's oldest logins beyond that number. 0 is no limit. Half-open
 	// logins do not count.
 	MaxPerUser int
+	// RefuseAtLimit refuses a login beyond MaxPerUser in place of ending the oldest: the
+	// commit is ErrTooManySessions, and the session is half-open. See Session.AtLimit.
+	RefuseAtLimit bool
 	// MaxBytes bounds what handlers store in one session, as JSON: 64 KiB unless set; more
 	// is ErrTooLarge, and nothing is stored. What the package itself keeps has room besides.
 	MaxBytes int
@@ -136,7 +151,7 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 	// ErrorHandler answers a request whose session could not be loaded or
 	// committed. Find the reason with errors.Is; do not show err.Error() to the
-	// client. The default answers 409 (ErrGone), 503 with Retry-After
+	// client. The default answers 409 (ErrGone, ErrTooManySessions), 503 with Retry-After
 	// (ErrUnavailable) or 500. The request's context has the session: an empty one if it
 	// could not be loaded, whose Save returns the same error. What is changed here is
 	// kept by Save alone, as far as it needs no new cookie. When the response had already begun, the error is
@@ -150,6 +165,9 @@ type Config struct {
 	// CSRF refuses, and those of a device that has not proved itself. 403 unless set. It gets
 	// the request as it came; the reason is in an event.
 	Forbidden http.Handler
+	// Trace is called around loads, commits and exchanges with Redis; adapters/otel has one
+	// for OpenTelemetry. Without it nothing of it costs anything.
+	Trace Trace
 	// Now is the clock; time.Now unless set.
 	Now func() time.Time
 }
@@ -232,7 +250,7 @@ func (c Config) withDefaults() Config {
 
 // check reports every mistake of a Config that has its defaults.
 func (c Config) check() error {
-	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
+	return errors.Join(c.checkConnection(), c.checkSecrets(), c.checkTimes(), c.checkLimits(), c.Cookie.check(), c.checkUsers(), checkHeader(c.Header), c.checkAdopt(), c.checkBinding())
 }
 
 func (c Config) checkConnection() error {
@@ -309,6 +327,9 @@ func (c Config) checkLimits() error {
 			errs = append(errs, fmt.Errorf("Config.%s is %d, want 0 for the default, or more", f.name, f.value))
 		}
 	}
+	if c.RefuseAtLimit && c.MaxPerUser == 0 {
+		errs = append(errs, errors.New("Config.RefuseAtLimit needs MaxPerUser, the limit"))
+	}
 	if c.Outage != ServeKnown && c.Outage != FailClosed {
 		errs = append(errs, fmt.Errorf("Config.Outage is %d, want ServeKnown or FailClosed", c.Outage))
 	}
@@ -322,7 +343,7 @@ func (c Config) checkLimits() error {
 // (the idle timeout) and REDSESSION_ABSOLUTE (seconds or a Go duration),
 // REDSESSION_SECRETS (comma-separated base64 or hex, newest first),
 // REDSESSION_COOKIE (its name) and REDSESSION_INSECURE (true for plain HTTP in
-// development). A variable that is unset or empty leaves its field zero.
+// development, which excludes Cookie.InsecureWhen). A variable that is unset or empty leaves its field zero.
 //
 // REDSESSION_URL_FILE and REDSESSION_SECRETS_FILE name files to read instead, as platforms mount
 // secrets; in that of the secrets, lines do as commas. They are read once, at most 64 KiB, and

@@ -34,6 +34,29 @@ type Cookie struct {
 	Persistent bool
 	// InsecurePlainHTTP sends the cookie over plain HTTP, for development.
 	InsecurePlainHTTP bool
+	// InsecureWhen tells which requests come over plain HTTP, for programs that some run behind
+	// TLS and others without, or the same one both ways. These have a cookie of their own, without
+	// Secure, whose name is Name without its prefix: "session" unless Name is set. Whoever is on
+	// the way can read and plant it. All else has the Secure cookie. A request by TLS
+	// (http.Request.TLS) always does, and the function is not asked. Behind a proxy that ends
+	// TLS, the function must go by what that proxy sets, whatever the client has sent:
+	//
+	//	func(r *http.Request) bool { return r.Header.Get("X-Forwarded-Proto") != "https" }
+	//
+	// The two lead to different sessions, also in Config.Header: a value that was signed for the
+	// one mode is nothing to the other. Over HTTPS the insecure cookie is never read, so that a
+	// login there takes none of its values along; a logout there makes the browser forget it and
+	// does not end its session. Over plain HTTP the Secure cookie is neither read, sent nor expired.
+	// Nothing is bound to devices over plain HTTP: Config.DeviceBinding has no endpoints there,
+	// which are 404, offers nothing, and what DeviceBinding.Require or RequireProof asks for is
+	// refused. Old cookies (Config.Adopt) are taken over in both modes, but for the Secure ones,
+	// those whose names have a prefix, over plain HTTP.
+	//
+	// The function is asked at most once for each request, before anything is read, from several
+	// goroutines at once. If it panics, so does Handler, and nothing has been read or sent. New refuses it with
+	// InsecurePlainHTTP, Domain, Partitioned, SameSite None, and a Name without a prefix, by which browsers
+	// tell the cookies apart. The sources are RFC 6265bis 4.1.3 and OWASP ASVS 3.3.1.
+	InsecureWhen func(*http.Request) bool
 }
 
 const (
@@ -96,7 +119,7 @@ func (c Cookie) check() error {
 		refuse(true, "SameSite is %d: choose http.SameSiteLaxMode, Strict or None", c.SameSite)
 	}
 	refuse(c.Partitioned && c.InsecurePlainHTTP, "Partitioned demands Secure, which InsecurePlainHTTP removes")
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkInsecureWhen())...)
 }
 
 func checkHeader(name string) error {
@@ -124,8 +147,7 @@ func isToken(name string) bool { return (&http.Cookie{Name: name}).Valid() == ni
 // A browser makes six proofs in nine minutes for all sites of one registrable domain: keep
 // the number of applications × 9 / (Lifetime − 2 minutes) + logins at most six in nine
 // minutes. Nothing in front of Handler may answer its endpoints with a status of 400 to 499,
-// such as a rate limiter's 429: the browser would drop its key. Handler has to get them: it belongs
-// around a router whose own middlewares do not run for paths without a route, such as gorilla/mux.
+// such as a rate limiter's 429: the browser would drop its key.
 type DeviceBinding struct {
 	Enabled bool
 	// Path is where browsers find the endpoints, which Handler answers itself:

@@ -74,7 +74,7 @@ func newCore(c Config, mistakes error) (*core, error) {
 func (k *core) openStore() {
 	k.store = store.New(store.Config{
 		Client: k.client, Topology: k.topology, Keys: k.keys, Timeout: k.cfg.RedisTimeout,
-		Breaker: k.breaker, PoolCommands: k.own, Apart: tuning.Current().Apart,
+		Breaker: k.breaker, Trace: k.traceExchanges(), PoolCommands: k.own, Apart: tuning.Current().Apart,
 		TidyFailed: func(err error) { k.tellUpkeep(err, func(e Event) { k.emit(context.Background(), e) }) },
 	})
 }

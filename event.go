@@ -27,7 +27,7 @@ const (
 	EventReplayed    EventKind = "replayed"     // a rotated id came after its grace: it may be stolen
 	EventOutageBegan EventKind = "outage began" // a primary cannot be read, or not be written: Reason tells
 	EventOutageEnded EventKind = "outage ended" // it can again, with the same Reason
-	EventImported    EventKind = "imported"     // a session of another package was imported, or taken over by its old cookie
+	EventImported    EventKind = "imported"     // a session of another package was imported, or, with a Reason, taken over by its old cookie
 	EventFailed      EventKind = "failed"       // a load or a commit was answered with an error, or Redis refuses what no request waits for
 )
 
@@ -38,7 +38,7 @@ type Event struct {
 	ID         string // public id of the session, if there is one
 	UserID     string // of the session, if somebody had logged in
 	ActorID    string // who acts as that user, if somebody does: see By
-	Reason     string // why a cookie or record was refused, or a session revoked
+	Reason     string // why a cookie or record was refused, or a session revoked; of which package one was taken over
 	RemoteAddr string // of the request, if there is one
 	Method     string // of a request that failed, or that CSRF refused
 	Path       string // of that, without the query
@@ -63,7 +63,12 @@ func (e Event) level() slog.Level {
 		return slog.LevelWarn
 	case EventRefused, EventReplayed, EventOutageBegan:
 		return slog.LevelWarn
-	case EventCreated, EventExpired, EventRotated, EventImported, EventBound:
+	case EventImported:
+		if e.Reason != "" { // one that was taken over, and not one of millions
+			return slog.LevelInfo
+		}
+		return slog.LevelDebug
+	case EventCreated, EventExpired, EventRotated, EventBound:
 		return slog.LevelDebug
 	default:
 		return slog.LevelInfo

@@ -126,3 +126,27 @@ func ExampleManager_ForwardAuth() {
 	// 401 ""
 	// 200 "alice"
 }
+
+// A program that people run behind a proxy with TLS and at home without.
+func ExampleCookie_insecureWhen() {
+	cfg := exampleConfig()
+	cfg.Cookie = redsession.Cookie{InsecureWhen: func(r *http.Request) bool { return r.Header.Get("X-Forwarded-Proto") != "https" }}
+	m, err := redsession.New(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	h := m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { m.FromContext(r.Context()).Login("alice") }))
+	for _, proto := range []string{"https", ""} {
+		r := httptest.NewRequest("POST", "/login", nil)
+		r.Header.Set("X-Forwarded-Proto", proto)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		c := w.Result().Cookies()[0]
+		fmt.Printf("%q: %s, Secure %v\n", proto, c.Name, c.Secure)
+	}
+	// Output:
+	// "https": __Host-session, Secure true
+	// "": session, Secure false
+}

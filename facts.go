@@ -2,6 +2,7 @@ package redsession
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,15 @@ import (
 	"github.com/redsession/redsession/internal/loginfact"
 	"github.com/redsession/redsession/internal/record"
 )
+
+// LoginOption changes what Login does.
+type LoginOption func(*loginOptions)
+
+type loginOptions struct {
+	remember time.Duration
+	pending  bool
+	facts
+}
 
 // facts is what a login says of itself beside its user.
 type facts struct {
@@ -38,6 +48,22 @@ func (f *facts) refuse(err error) {
 		f.err = fmt.Errorf("redsession: Login: %w", err)
 	}
 }
+
+// RememberFor keeps this login for d ("remember me"): the cookie survives the
+// browser, and both the idle and the absolute lifetime are d. It panics if d is
+// under a second. NIST SP 800-63B advises against it for more than AAL1; with
+// Config.Assurance the commit of a login that is longer than the level allows is an error.
+func RememberFor(d time.Duration) LoginOption {
+	if d < time.Second {
+		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
+	}
+	return func(o *loginOptions) { o.remember = d }
+}
+
+// Pending says that the password was right and a second factor is missing:
+// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
+// to call Promote. Until then the session is in no list of the user's.
+func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
 
 // Label names the session for lists of devices: Info and Session.Label show it. At most 128
 // bytes of UTF-8 without control characters, line separators and marks that turn the
@@ -180,12 +206,16 @@ func (s *Session) Remembered() bool {
 }
 
 // AuthAge returns how long ago the user last proved who they are, by the Manager's clock. It
-// is 0 if nobody has: ask LoggedIn. In a session that somebody acts in (see By) it is how
+// is 0 if nobody has: ask LoggedIn; and the longest duration there is if an old package has
+// not told, so that no such login counts as recent. In a session that somebody acts in (see By) it is how
 // long they have done so.
 func (s *Session) AuthAge() time.Duration {
 	s.lock()
 	defer s.mu.Unlock()
-	if s.head.Auth == 0 {
+	switch {
+	case s.head.Auth == 0 && s.head.LoggedIn():
+		return math.MaxInt64
+	case s.head.Auth == 0:
 		return 0
 	}
 	return s.m.cfg.Now().Sub(time.UnixMicro(s.head.Auth))

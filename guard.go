@@ -43,7 +43,7 @@ func (m *Manager) RequireRecentLogin(max time.Duration) func(http.Handler) http.
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s := m.guarded(r)
-			if !s.LoggedIn() || s.ActorID() != "" || s.AuthAge() > max {
+			if !s.LoggedIn() || s.ActorID() != "" || s.AuthTime().IsZero() || s.AuthAge() > max { // nobody knows when an imported login was
 				m.cfg.Unauthorized.ServeHTTP(w, r)
 				return
 			}
@@ -157,7 +157,7 @@ func (s *Session) vouchFor(set func(*Session, http.Header), fields http.Header) 
 func (s *Session) withholdCookies() {
 	s.lock()
 	defer s.mu.Unlock()
-	s.sent, s.cookie, s.owed, s.retired = true, cookieKeep, false, nil
+	s.sent, s.cookie, s.owed, s.retired, s.quits = true, cookieKeep, false, nil, false
 }
 
 // checkFields refuses what would not arrive as it is, and what is not the caller's to say.

@@ -1,10 +1,7 @@
 package redsession
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -86,9 +83,12 @@ func (s *Session) cookieLocked(h http.Header) error {
 	}
 	others := len(h["Set-Cookie"])
 	for _, l := range s.retired {
-		if l.Cookie != s.m.cfg.Cookie.Name || s.cookie == cookieKeep {
-			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP).String())
+		if l.Cookie != s.cookieName() || s.cookie == cookieKeep {
+			h.Add("Set-Cookie", l.expire(!s.m.cfg.Cookie.InsecurePlainHTTP && !s.came.Insecure).String())
 		}
+	}
+	if s.quits {
+		s.m.cookies.ExpireStray(h, s.r, &s.came)
 	}
 	switch {
 	case s.cookie == cookieSet && s.base != nil:
@@ -97,7 +97,7 @@ func (s *Session) cookieLocked(h http.Header) error {
 		if err := s.m.cookies.Send(h, &s.came, tk, rec.Remember > 0, s.m.cfg.Now()); err != nil {
 			return err
 		}
-		s.warnOfPlainHTTP()
+		s.warnOfMode()
 	case s.cookie == cookieEnding && s.base != nil:
 		rec := s.base.rec
 		tk := tokenOf(s.base)
@@ -106,7 +106,7 @@ func (s *Session) cookieLocked(h http.Header) error {
 		}
 	case s.cookie == cookieExpire:
 		s.m.cookies.Expire(h, &s.came)
-	case len(s.retired) == 0:
+	case len(h["Set-Cookie"]) == others:
 		return nil
 	}
 	s.cookies = slices.Clone(h["Set-Cookie"][others:])
@@ -157,7 +157,7 @@ func (s *Session) nest(inner *Session) {
 	s.inner = append(s.inner, inner)
 	s.mu.Unlock()
 	mine, its := &s.m.cfg, &inner.m.cfg
-	if mine.Cookie.Name == its.Cookie.Name || mine.Header != "" && strings.EqualFold(mine.Header, its.Header) {
+	if s.cookieName() == inner.cookieName() || mine.Header != "" && strings.EqualFold(mine.Header, its.Header) {
 		inner.m.warnOfSameName(s.m)
 	}
 }
@@ -193,9 +193,9 @@ func (n *neighbours) remove(m *Manager) {
 	n.list = slices.DeleteFunc(n.list, func(p weak.Pointer[Manager]) bool { return p.Value() == m })
 }
 
-// of returns the Managers whose cookies browsers cannot keep beside those of m, and that keep
-// other sessions.
-func (n *neighbours) of(m *Manager) (others []*Manager) {
+// of returns the Managers whose cookies browsers cannot keep beside that of m with this name,
+// and that keep other sessions.
+func (n *neighbours) of(m *Manager, name string) (others []*Manager) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, p := range n.list {
@@ -204,7 +204,7 @@ func (n *neighbours) of(m *Manager) (others []*Manager) {
 			continue
 		}
 		a, b := m.cfg.Cookie, o.cfg.Cookie
-		if a.Name == b.Name && a.Path == b.Path && a.Domain == b.Domain && (m.cfg.Prefix != o.cfg.Prefix || m.topology.String() != o.topology.String()) {
+		if o.cookies.Has(name) && a.Path == b.Path && a.Domain == b.Domain && (m.cfg.Prefix != o.cfg.Prefix || m.topology.String() != o.topology.String()) {
 			others = append(others, o)
 		}
 	}
@@ -218,9 +218,9 @@ func (s *Session) lookForNeighbours(now time.Time) {
 	if s.came.Header || m.sameName.Load() {
 		return
 	}
-	for _, other := range managers.of(m) {
-		_, theirs := other.cookies.Read(s.r, now)
-		_, ours := m.cookies.Read(s.r, now)
+	for _, other := range managers.of(m, s.cookieName()) {
+		_, theirs := other.cookies.Read(s.r, other.cookies.Name(true) == s.cookieName(), now) // whose function is not to be asked
+		_, ours := m.cookies.Read(s.r, s.came.Insecure, now)
 		for _, tk := range theirs.All() {
 			if !slices.Contains(ours.All(), tk) {
 				m.warnOfSameName(other)
@@ -229,60 +229,4 @@ func (s *Session) lookForNeighbours(now time.Time) {
 			}
 		}
 	}
-}
-
-// warnOfPlainHTTP says once, in the log, that browsers will not keep the cookies of this
-// site: they take a Secure cookie over HTTPS alone, but for names of their own machine.
-func (s *Session) warnOfPlainHTTP() {
-	if s.m.cfg.Cookie.InsecurePlainHTTP || s.came.Cookie || s.came.Header || !overPlainHTTP(s.r) || !s.m.plainHTTP.CompareAndSwap(false, true) {
-		return
-	}
-	s.m.cfg.Logger.Warn("session cookies are sent over plain HTTP, and browsers drop them since they are Secure: serve HTTPS, "+
-		"have the proxy that ends TLS set X-Forwarded-Proto, or, for development alone, set Cookie.InsecurePlainHTTP", "host", s.r.Host)
-}
-
-// overPlainHTTP tells whether r seems to have come over plain HTTP all the way, to a name
-// that browsers do not trust without TLS.
-func overPlainHTTP(r *http.Request) bool {
-	if r.TLS != nil || ownMachine(r.Host) {
-		return false
-	}
-	for name, values := range r.Header {
-		for _, v := range values {
-			switch v = strings.ToLower(v); {
-			case strings.HasPrefix(name, "Sec-Fetch-"): // sent over HTTPS alone
-				return false
-			case name == "X-Forwarded-Proto", name == "X-Forwarded-Scheme", name == "X-Forwarded-Protocol", name == "X-Url-Scheme":
-				if first, _, _ := strings.Cut(v, ","); strings.TrimSpace(first) == "https" {
-					return false
-				}
-			case name == "X-Forwarded-Ssl", name == "Front-End-Https":
-				if v == "on" {
-					return false
-				}
-			case name == "Forwarded":
-				if strings.Contains(v, "proto=https") || strings.Contains(v, `proto="https"`) {
-					return false
-				}
-			case name == "Origin", name == "Referer":
-				if u, err := url.Parse(v); err == nil && u.Scheme == "https" && u.Host == strings.ToLower(r.Host) {
-					return false
-				}
-			}
-		}
-	}
-	return true
-}
-
-// ownMachine tells whether host, with or without a port, names the browser's own machine.
-func ownMachine(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }

@@ -40,6 +40,22 @@ type Legacy struct {
 	// SideBySide leaves the old cookie and the old session in place until logout,
 	// while servers of the old kind are still running.
 	SideBySide bool
+	// Decode is for packages that keep sessions inside the cookie, in the place of
+	// Verify, Load and Delete: it returns the session that the cookie's value holds, or
+	// an error if the old package would not accept it. CreatedAt is when the value was
+	// written, and ExpiresAt at most MaxAge later. ID tells one value from another, and
+	// is made from the value if it is empty.
+	//
+	// No value of such a cookie can be deleted, so that one written before the user's
+	// last logout or revocation is refused, until MaxAge is over: on every device of the
+	// user. Each logout costs one round trip more for it. Decode runs for every request
+	// that comes with the old cookie and no session of ours, and for all with SideBySide:
+	// then a session of ours goes on while the values name the same user, and what old
+	// servers write into them afterwards is not seen.
+	Decode func(value string) (*LegacyRecord, error)
+	// MaxAge is how long the old package accepts a value after it was written. It is
+	// needed with Decode, and for nothing else.
+	MaxAge time.Duration
 }
 
 // LegacyRecord is one session of another package.

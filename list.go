@@ -173,8 +173,10 @@ const entryGrace = 10 * time.Minute
 // living is a session of an index.
 type living struct {
 	store.Entry
-	login int64 // Unix microseconds
-	acted bool  // somebody acts as its user
+	login  int64  // Unix microseconds
+	acted  bool   // somebody acts as its user
+	entry  string // of the index, under which it was found
+	origin string
 }
 
 // current reads what the entries of a page of an index have become, over timed
@@ -195,7 +197,7 @@ func (k *core) current(ctx context.Context, in store.Index, entries []store.Inde
 			switch leads := e.Head().Leads(); {
 			case rec != nil && err == nil && belongs(rec, in) && !known[e.ID]:
 				known[e.ID] = true
-				found = append(found, living{e, at[i].Score, rec.Actor != ""})
+				found = append(found, living{e, at[i].Score, rec.Actor != "", began[i].ID, origin(e.ID, rec)})
 			case leads != "":
 				next, from = append(next, store.Indexed{ID: leads, Score: at[i].Score}), append(from, began[i])
 			case err != nil && e.Head().Kind.Live(): // another server may have the secret

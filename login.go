@@ -21,31 +21,6 @@ var (
 	errCookieStays = fmt.Errorf("redsession: the session has ended, its cookie stays: %w", ErrHeadersSent)
 )
 
-// LoginOption changes what Login does.
-type LoginOption func(*loginOptions)
-
-type loginOptions struct {
-	remember time.Duration
-	pending  bool
-	facts
-}
-
-// RememberFor keeps this login for d ("remember me"): the cookie survives the
-// browser, and both the idle and the absolute lifetime are d. It panics if d is
-// under a second. NIST SP 800-63B advises against it for more than AAL1; with
-// Config.Assurance the commit of a login that is longer than the level allows is an error.
-func RememberFor(d time.Duration) LoginOption {
-	if d < time.Second {
-		panic(fmt.Sprintf("redsession: RememberFor(%s): want at least a second", d))
-	}
-	return func(o *loginOptions) { o.remember = d }
-}
-
-// Pending says that the password was right and a second factor is missing:
-// LoggedIn stays false, PendingUserID tells the user, and 10 minutes are left
-// to call Promote. Until then the session is in no list of the user's.
-func Pending() LoginOption { return func(o *loginOptions) { o.pending = true } }
-
 // Login makes this the session of user. Call it once the user has proved who
 // they are, again included: it ends the old id, and the browser gets a new one
 // (OWASP ASVS 7.2.4). Values of an anonymous session, and of the same user's,
@@ -62,11 +37,12 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	}
 	o := collect(opts)
 	s.warnOfLate("login", "")
-	stamp, err := s.m.presentStamp(s.r.Context(), user)
+	known, stamp, err := s.presentUser(user)
 	s.lock()
 	defer s.mu.Unlock()
-	if err != nil && s.pending.err == nil {
-		s.pending.err = unavailable(err)
+	s.user = known
+	if err != nil {
+		s.failLocked(err)
 	}
 	if err := s.checkFacts(user, &o.facts); err != nil {
 		s.failLocked(err)
@@ -84,6 +60,10 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 // those beside another one or with one of its tags, were revoked, since the password was
 // checked. Of the options it takes Proved alone, and panics on others: the rest is what that
 // login said.
+//
+// It also completes a login that was refused for want of a place (Config.RefuseAtLimit): it is
+// ErrTooManySessions again, and all stays as it is, unless there is one now. Such a login has
+// all its factors, any other may not: ask AtLimit before you promote one without a factor.
 func (s *Session) Promote(opts ...LoginOption) {
 	if s.refusedOutside("Promote") {
 		return
@@ -103,6 +83,9 @@ func (s *Session) Promote(opts ...LoginOption) {
 		return
 	}
 	checked := s.head.Auth // of the password
+	if s.head.AtLimit {
+		checked = max(checked, s.marked)
+	}
 	s.loginLocked(s.head.User, s.head.Remember, false, o.facts)
 	s.pending.promote, s.pending.checked = true, checked
 }
@@ -137,6 +120,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
 	s.limitLogin(&head)
+	s.limitActor(&head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
@@ -179,10 +163,15 @@ func (c *commit) commitLogin(ctx context.Context) error {
 		}
 	}
 	done, err := c.carryOut(ctx, c.loginAttempt)
+	if errors.Is(err, ErrTooManySessions) && c.waitForPlace() {
+		done, err = c.carryOut(ctx, c.loginAttempt)
+	}
 	if err != nil {
 		return err
 	}
-	c.accept(done)
+	if c.accept(done); c.head.AtLimit {
+		c.out.short = errAtLimit
+	}
 	for _, old := range []*stored{began, c.base} { // which may be the same
 		if old != nil {
 			c.m.tellEnded(old.id, origin(old.id, old.rec))
@@ -216,7 +205,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 	}
 	p := loginPlan{
 		at: at, as: as, earlier: c.inserted, old: c.base,
-		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, checked: c.checked, latest: m.latestMark(),
+		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, refuse: m.cfg.RefuseAtLimit, spared: c.spared, checked: c.checked, latest: m.latestMark(),
 	}
 	if old := c.base; old != nil {
 		same := old.rec.User == "" || old.rec.User == at.rec.User && old.rec.Actor == ""
@@ -287,20 +276,6 @@ func (c *commit) endLeft(ctx context.Context, at *stored) {
 	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
 }
 
-// presentStamp is what a login is sealed with. Nothing else reads it anew, and
-// Login does so when it is called, right after the password was checked:
-// whatever was sealed before the stamp changed stays what it was.
-func (m *Manager) presentStamp(ctx context.Context, user string) (string, error) {
-	if m.cfg.UserStamp == nil {
-		return "", nil
-	}
-	stamp, err := m.cfg.UserStamp(context.WithoutCancel(ctx), user)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errStamp, err)
-	}
-	return m.ring[0].Stamp(user, stamp), nil
-}
-
 // commitLogout ends the session before anything else. What the handler set after
 // Logout then begins another.
 func (c *commit) commitLogout(ctx context.Context) error {
@@ -339,7 +314,7 @@ func (c *commit) endSessions(ctx context.Context) error {
 		all = append([]*stored{c.base}, all...)
 	}
 	for _, at := range all {
-		if _, err := m.endOf(ctx, at.id, at.rec, true); err != nil {
+		if _, err := m.endForGood(ctx, at.id, at.rec, true); err != nil {
 			c.out.toEnd = !c.sent
 			for _, at := range all {
 				m.block(at)

@@ -3,6 +3,7 @@ package redsession
 import (
 	"cmp"
 	"context"
+	"math"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -140,7 +141,11 @@ func (c *candidate) rank() int {
 // there, and said what led there.
 func (s *Session) resolve(bounded *lazyContext, at *stored, said claim, v record.Value, now time.Time) (candidate, error) {
 	m, first := s.m, at.id
-	for hop := range maxHops {
+	most := maxHops
+	if s.proving { // somebody may have had the id turned again and again before the owner came
+		most = maxEndHops
+	}
+	for hop := range most {
 		c, tomb := s.inspect(at, v, hop > 0, now)
 		if tomb != nil && hop == 0 && said.hit > 0 { // whose life is its own
 			if ttl := max(record.TTL(now, said.idle, tomb.Deadline), time.Second); ttl != said.hit {
@@ -157,7 +162,7 @@ func (s *Session) resolve(bounded *lazyContext, at *stored, said claim, v record
 			if tomb != nil {
 				c.late.origin = cmp.Or(tomb.Origin, at.id)
 			}
-			return s.contest(bounded, c, tomb, now)
+			return c, nil
 		case missing:
 			if at.rec != nil { // Redis would let it live on for as long as hits come
 				_, _ = m.end(bounded.get(), at.id, false)
@@ -199,7 +204,11 @@ func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Ti
 			return c, nil
 		}
 	}
-	c.verdict = judge(at.rec, tomb, followed, now, m.cfg.RotateGrace)
+	grace := m.cfg.RotateGrace
+	if s.proving { // a thief cannot, so that it is the owner's, however late
+		grace = math.MaxInt64
+	}
+	c.verdict = judge(at.rec, tomb, followed, now, grace)
 	if c.verdict != live && c.verdict != replayed { // its own cookie may come as well
 		m.cache.Forget(at.id)
 	}
@@ -222,6 +231,12 @@ func (l *lazyContext) get() context.Context {
 		l.ctx, l.stop = context.WithDeadline(context.WithoutCancel(l.parent), l.deadline)
 	}
 	return l.ctx
+}
+
+// pause moves the deadline, as d was spent on something else.
+func (l *lazyContext) pause(d time.Duration) {
+	l.cancel()
+	l.ctx, l.stop, l.deadline = nil, nil, l.deadline.Add(d)
 }
 
 func (l *lazyContext) cancel() {

@@ -42,7 +42,7 @@ var (
 	// ErrTooLarge is a session whose values are beyond Config.MaxBytes. Nothing was
 	// stored. Status 500.
 	ErrTooLarge = errors.New("session too large")
-	// ErrUnavailable is that Redis, or Config.UserStamp, did not answer in time,
+	// ErrUnavailable is that Redis, or Config.LoadUser or UserStamp, did not answer in time,
 	// that Redis refused, that nobody can tell whether a change was stored, or that the
 	// request's deadline was over before a change that needs a cookie. Status 503.
 	ErrUnavailable = errors.New("session store unavailable")
@@ -64,15 +64,16 @@ type Manager struct {
 	streams *watch.Watcher
 	cache   *outage.Cache
 
-	expireTold sometimes   // of refusals to prolong
-	readTold   sometimes   // of refusals to read
-	flashTold  sometimes   // of flashes that do not decode
-	plainHTTP  atomic.Bool // told that browsers drop the cookies
-	sameName   atomic.Bool // told that another Manager's cookie has the same name
-	notPassive atomic.Bool // told that TimeLeft is asked by requests that prolong
-	lateTold   atomic.Bool // told that a session was changed after its request
-	away       atomic.Bool // down is not empty
-	down       []string    // what Redis does not do at the moment; outageChanged alone uses it
+	expireTold   sometimes   // of refusals to prolong
+	readTold     sometimes   // of refusals to read
+	flashTold    sometimes   // of flashes that do not decode
+	plainHTTP    atomic.Bool // told that browsers drop the cookies
+	insecureTold atomic.Bool // told that a request over HTTPS has a cookie that is not Secure
+	sameName     atomic.Bool // told that another Manager's cookie has the same name
+	notPassive   atomic.Bool // told that TimeLeft is asked by requests that prolong
+	lateTold     atomic.Bool // told that a session was changed after its request
+	away         atomic.Bool // down is not empty
+	down         []string    // what Redis does not do at the moment; outageChanged alone uses it
 }
 
 // New returns a Manager. It reports every mistake in c at once. It asks Redis
@@ -251,11 +252,7 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 		if outer, ok := Lookup(r.Context()); ok {
 			outer.nest(s)
 		}
-		if s.isLocked && m.binding.bounces(r) {
-			m.binding.bounce(w, "")
-			return
-		}
-		if m.hasToProve(w, s) {
+		if m.asksForProof(w, r, s) {
 			return
 		}
 		defer settleCopy(r, s.r)
@@ -264,12 +261,24 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	})
 }
 
+// errLoading is how a load ends in which a function of the caller's panics.
+var errLoading = errors.New("redsession: loading session: a function of the caller's panicked")
+
 // receive loads the session of r.
 func (m *Manager) receive(r *http.Request) (*exchange, error) {
 	x := &exchange{Context: r.Context()}
 	s := &x.session
 	s.m, s.r = m, r
-	s.broken = s.load(loading{x})
+	ctx, done := m.trace(loading{x}, OperationLoad)
+	loaded := false
+	defer func() {
+		if !loaded { // a function of the caller's panicked
+			done(errLoading)
+		}
+	}()
+	s.broken = s.load(ctx)
+	loaded = true
+	done(s.broken)
 	s.tell()
 	s.r = r.WithContext(x)
 	return x, s.broken
@@ -313,6 +322,8 @@ func answerError(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, ErrGone):
 		http.Error(w, "Your session has ended. Please load the page again.", http.StatusConflict)
+	case errors.Is(err, ErrTooManySessions):
+		http.Error(w, "You are logged in at too many places. Please log out at one of them.", http.StatusConflict)
 	case errors.Is(err, ErrLocked):
 		http.Error(w, "Please load the page again, or log in.", http.StatusForbidden)
 	case errors.Is(err, ErrUnavailable):

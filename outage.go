@@ -81,6 +81,15 @@ func (m *Manager) reconnected(ctx context.Context) {
 func (m *Manager) endAgain(ctx context.Context, id string) error {
 	bounded, cancel := m.bounded(ctx)
 	defer cancel()
+	if m.insideAge() > 0 { // the logout may not have come so far as to leave its mark
+		rec, err := m.present(bounded, id)
+		if err == nil && rec != nil {
+			err = m.markInside(bounded, rec.User, m.marksFor(rec))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	_, err := m.endChain(bounded, id, nil, true, maxEndHops)
 	return err
 }
@@ -215,7 +224,7 @@ func (s *Session) recall(tokens []sessioncookie.Token, now time.Time) (known boo
 	if winner == nil {
 		return false, found, nil
 	}
-	if _, ok, err := s.checkStamp(winner.at.rec); !ok || err != nil {
+	if _, why, err := s.checkStamp(winner.at.rec); why != "" || err != nil {
 		return err == nil, verdicts{rejected: true}, err
 	}
 	s.use(winner.at)

@@ -64,6 +64,8 @@ type loginPlan struct {
 	keep    bool          // old is anonymous, the same user's or that of who acts: it must be as it was read
 	life    time.Duration // of the entry in the user's index
 	limit   int
+	refuse  bool     // a login beyond limit
+	spared  []string // entries that do not count towards limit
 	checked int64
 	latest  int64 // mark of a revocation that counts
 }
@@ -78,7 +80,8 @@ func planLogin(p loginPlan) attempt {
 			a.plan.Prepare, a.entered = append(a.plan.Prepare, e), append(a.entered, e)
 		}
 		if a.enter = a.entered[0]; rec.Actor == "" {
-			a.enter.Limit = p.limit
+			a.enter.Limit, a.enter.Refuse, a.enter.Spared = p.limit, p.refuse, p.spared
+			a.plan.InOrder = p.refuse // whoever has a place has a record
 		}
 	}
 	if rec.Bound() {

@@ -105,7 +105,7 @@ func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 	s.loadedAt, s.confirmed = now.UnixMicro(), now
 	s.head = m.anonymous()
 	var tokens sessioncookie.Tokens
-	s.came, tokens = m.cookies.Read(s.r, now)
+	s.came, tokens = m.cookies.Read(s.r, false, now) // serveBinding has asked
 	var ids []string
 	for _, tk := range tokens.All() {
 		ids = append(ids, tk.SID.ID())
@@ -137,7 +137,6 @@ func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 // follow goes on from the session whose cookie came with the proof.
 func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessions []record.Value, now time.Time) error {
 	s, m := p.s, p.s.m
-	s.proof = dbsc.BoundCookie{Identifier: p.identifier, Issued: now.Unix()} // counts once it is verified
 	bindingID, thumbprint, _ := dbsc.SplitIdentifier(p.identifier)
 	other, over := false, false
 	for i, v := range sessions {
@@ -172,6 +171,36 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 	return nil
 }
 
+// asksForProof answers requests whose browser may have to prove itself before they can be
+// served, and tells whether it did.
+func (m *Manager) asksForProof(w http.ResponseWriter, r *http.Request, s *Session) bool {
+	b := m.binding
+	switch {
+	case s.isLocked && b.bounces(r):
+		b.bounce(w, "")
+	case !s.unproven || s.base != nil || s.isLocked:
+		return false
+	case b.bounces(r):
+		bindingID, _, _ := dbsc.SplitIdentifier(s.proof.Identifier)
+		b.expire(w.Header(), bindingID)
+		b.bounce(w, "")
+	case m.cfg.Now().Sub(time.Unix(s.proof.Issued, 0)) < bounceWithin: // it has just proved itself, and would be sent back for ever
+		return false
+	default:
+		b.sendBack(w, r, s.proof.Identifier)
+	}
+	return true
+}
+
+// sendBack has the browser send r once more, and prove itself first, as it has no second
+// cookie any more.
+func (b *deviceBinding) sendBack(w http.ResponseWriter, r *http.Request, identifier string) {
+	bindingID, _, _ := dbsc.SplitIdentifier(identifier)
+	b.expire(w.Header(), bindingID)
+	neverStore(w.Header())
+	http.Redirect(w, r, sameAddress(r), http.StatusTemporaryRedirect)
+}
+
 // bounces tells whether r is a page that a link from another site leads to: the browser
 // then sends the session's cookie and may not have renewed the second one. Loaded by a
 // script of this site's it does so first.
@@ -198,7 +227,7 @@ func (m *Manager) refusesUnbound(w http.ResponseWriter, r *http.Request, s *Sess
 		return false
 	}
 	b := m.binding
-	navigation := r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	navigation := !s.came.Insecure && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	if navigation && m.cfg.Now().Sub(s.AuthTime()) < bounceWithin {
 		b.bounce(w, "?later")
 		return true
@@ -217,8 +246,8 @@ func (s *Session) lacksDevice(r *http.Request) bool {
 // itself within the last max: ask for it before what matters. Of others a GET is sent back to
 // the same address once, without the second cookie, so that the browser proves itself before
 // it asks again; whatever else is answered by Config.Forbidden. With
-// Cookie.InsecurePlainHTTP, where nothing is bound, a login is enough. It belongs inside
-// Handler. It panics if max is under a minute, as browsers make few proofs, or if Config.DeviceBinding is
+// Cookie.InsecurePlainHTTP, where nothing is bound, a login is enough; not so for the requests
+// that Cookie.InsecureWhen names. It belongs inside Handler. It panics if max is under a minute, as browsers make few proofs, or if Config.DeviceBinding is
 // not enabled.
 func (m *Manager) RequireProof(max time.Duration) func(http.Handler) http.Handler {
 	if max < leastProofAge {
@@ -238,9 +267,7 @@ func (m *Manager) RequireProof(max time.Duration) func(http.Handler) http.Handle
 			case m.binding == nil, bound && m.cfg.Now().Unix()-issued <= int64(max/time.Second):
 				next.ServeHTTP(w, r)
 			case bound && r.Method == http.MethodGet:
-				bindingID, _, _ := dbsc.SplitIdentifier(identifier)
-				m.binding.expire(w.Header(), bindingID)
-				http.Redirect(w, r, sameAddress(r), http.StatusTemporaryRedirect)
+				m.binding.sendBack(w, r, identifier)
 			default:
 				m.cfg.Forbidden.ServeHTTP(w, r)
 			}

@@ -22,7 +22,10 @@ const markLife = 15 * time.Minute
 func (k *core) markRevoked(ctx context.Context, in store.Index, s *Session) (entries []store.Indexed, err error) {
 	life := markLife
 	if len(k.cfg.Adopt) > 0 || k.breaker == nil { // an operator's tool cannot know what the servers take over
-		life = max(life, k.cfg.AbsoluteTimeout)
+		life = max(life, k.cfg.AbsoluteTimeout, k.insideAge())
+	}
+	if k.breaker == nil {
+		life = max(life, toolAge)
 	}
 	mark := &store.Mark{Index: in, At: k.cfg.Now().UnixMicro(), Latest: k.latestMark(), Life: life}
 	for try := 0; ; try++ {
@@ -35,7 +38,8 @@ func (k *core) markRevoked(ctx context.Context, in store.Index, s *Session) (ent
 	}
 	if s != nil {
 		s.mu.Lock()
-		s.loadedAt = max(s.loadedAt, mark.At+1)
+		s.marked = mark.At + 1
+		s.loadedAt = max(s.loadedAt, s.marked)
 		s.mu.Unlock()
 	}
 	return entries, nil
@@ -154,6 +158,9 @@ func (k *core) endRotated(ctx context.Context, id string, in store.Index, match 
 // endPage performs ends, and counts and tells of those of lived that were still there. A
 // reply that was lost counts: better told of twice than never.
 func (k *core) endPage(ctx context.Context, in store.Index, ends []*store.End, lived map[string]*record.Record, reason string, ended map[string]bool) (rest []store.Indexed, err error) {
+	if err := k.markLived(ctx, in, lived); err != nil {
+		return nil, err
+	}
 	left := tracesBut(in, lived)
 	lost := false
 	for try := 0; ; try++ {

@@ -125,10 +125,13 @@ func (c *commit) newRecord(from *record.Record) (*stored, sealed, error) {
 }
 
 // replaced notes that the session has a new id, which the client is to get.
-func (c *commit) replaced(kind EventKind) {
+func (c *commit) replaced(kind EventKind) { c.replacedBy(kind, "") }
+
+// replacedBy is replaced with a reason.
+func (c *commit) replacedBy(kind EventKind, reason string) {
 	c.out.cookie = cookieSet
 	c.m.count.commits.Add(1)
-	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User, ActorID: c.out.result.rec.Actor})
+	c.s.note(Event{Kind: kind, ID: c.out.result.id, UserID: c.out.result.rec.User, ActorID: c.out.result.rec.Actor, Reason: reason})
 }
 
 // entryLife is how long the index of a user must be kept for the entry of rec. The
@@ -168,7 +171,7 @@ func (c *commit) commitRotation(ctx context.Context) error {
 	c.accept(done)
 	c.m.cache.Forget(began.id)
 	if began.legacy != "" {
-		c.replaced(EventImported)
+		c.replacedBy(EventImported, "by its old cookie, of "+began.rec.Source)
 	} else if c.bind != "" {
 		c.replaced(EventBound)
 	} else {
@@ -206,6 +209,9 @@ func (c *commit) rotation(seen int64) (attempt, error) {
 	}
 	over := sealed{id: old.id, raw: tomb.Encode(m.ring, key), ttl: ttl}
 	a := planRotation(at, as, c.inserted, old, over, m.entryLife(at.rec), m.latestMark())
+	if old.inside && at.rec.User != "" {
+		a.plan.Prepare = append(a.plan.Prepare, unmarked(at.rec, old, m.entryLife(at.rec), m.latestMark()))
+	}
 	c.lasting(&a, old)
 	if c.bind != "" {
 		a.plan.Prepare = append(a.plan.Prepare, &store.Keep{Identifier: at.rec.Device(), TTL: left})
@@ -224,7 +230,7 @@ func (c *commit) successor(old *stored, now time.Time) record.Record {
 		head.Thumbprint = c.bind
 	}
 	if old.legacy != "" {
-		head.Source += ":" + old.id
+		head.Source += map[bool]string{false: ":", true: insideMark}[old.inside] + old.id
 		head.RemoteAddr, head.UserAgent = clientinfo.RemoteAddr(c.s.r, c.m.cfg.TrustedHops), clientinfo.UserAgent(c.s.r)
 	}
 	return head
@@ -315,7 +321,7 @@ func (c *commit) rebase(ctx context.Context, current record.Value, try int) erro
 		case rec != nil && !rec.SameLogin(c.base.rec):
 			return errEnded
 		case rec != nil:
-			c.base = &stored{sid: c.base.sid, id: c.base.id, rec: rec, legacy: c.base.legacy}
+			c.base = &stored{sid: c.base.sid, id: c.base.id, rec: rec, legacy: c.base.legacy, inside: c.base.inside}
 			if err := pause(ctx, try); err != nil {
 				return unavailable(err)
 			}

@@ -31,44 +31,47 @@ type Session struct {
 
 	named stored // the session that the first token names
 
-	mu        sync.Mutex        // guards what follows; never held over a Redis call
-	saving    *saving           // the commit under way, if there is one
-	base      *stored           // what Redis is known to hold; nil if that is nothing
-	others    []*stored         // further live sessions whose cookies came
-	inner     []*Session        // of Managers within this one's Handler: the same response carries their cookies
-	toEnd     []string          // sessions that an ending cookie asks to end, and that have not been
-	dead      bool              // the client's id was ended, and no other took its place
-	ended     ending            // of the client's id, if it was ended lately
-	isLocked  bool              // a session came that belongs to a device, without that device's cookie
-	locked    []*stored         // those that are
-	proof     dbsc.BoundCookie  // the device's cookie that came, if base belongs to the device
-	proving   bool              // the request is a device's proof
-	contested *dbsc.BoundCookie // that came beside an old id, of which only a proof can tell whether it is the owner's
-	offered   bool              // this request logged in, and the browser may bind the session to its device
-	broken    error             // why the session could not be loaded; every commit returns it
-	head      record.Record     // all but the values, as the handler sees it
-	fields    []record.Field
-	parsed    bool // fields holds what the handler sees
-	stale     bool // which is not base with the pending changes
-	pending   changes
-	next      keyspace.SID // of the record that the next commit creates; zero until drawn
-	keepID    bool
-	looked    bool      // the handler looked at the session
-	sent      bool      // the headers have left
-	degraded  bool      // base comes from this process's memory
-	passive   bool      // Config.Passive names the request: it prolongs nothing
-	expires   time.Time // when what a passive request has found ends if no other comes; zero if it has found none
-	told      string    // leases as the request found them, and failures that it was told of since
-	cookie    cookieAction
-	vary      [1]string       // the field of the response, allocated with the session
-	cache     [1]string       // likewise
-	cookies   []string        // ours, as they stand in the response's headers
-	guarded   bool            // a guard asked for a login
-	checked   bool            // CSRF looks after the request
-	over      phase           // whether changes still get anywhere by themselves
-	owed      bool            // cookie is due even if the handler's response is dropped
-	stream    context.Context // of Context, once it was asked for
-	retired   []*Legacy       // whose cookies the client is to forget
+	mu       sync.Mutex       // guards what follows; never held over a Redis call
+	saving   *saving          // the commit under way, if there is one
+	base     *stored          // what Redis is known to hold; nil if that is nothing
+	others   []*stored        // further live sessions whose cookies came
+	inner    []*Session       // of Managers within this one's Handler: the same response carries their cookies
+	toEnd    []string         // sessions that an ending cookie asks to end, and that have not been
+	dead     bool             // the client's id was ended, and no other took its place
+	ended    ending           // of the client's id, if it was ended lately
+	isLocked bool             // a session came that belongs to a device, without that device's cookie
+	unproven bool             // a rotated id came after its grace, with the second cookie of its session's device
+	locked   []*stored        // those that are
+	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
+	proving  bool             // the request is a device's proof
+	offered  bool             // this request logged in, and the browser may bind the session to its device
+	marked   int64            // right after this request last revoked a user's sessions, Unix microseconds
+	user     knownUser        // as the program said in this request, if it was asked
+	broken   error            // why the session could not be loaded; every commit returns it
+	head     record.Record    // all but the values, as the handler sees it
+	fields   []record.Field
+	parsed   bool // fields holds what the handler sees
+	stale    bool // which is not base with the pending changes
+	pending  changes
+	next     keyspace.SID // of the record that the next commit creates; zero until drawn
+	keepID   bool
+	looked   bool      // the handler looked at the session
+	sent     bool      // the headers have left
+	degraded bool      // base comes from this process's memory
+	passive  bool      // Config.Passive names the request: it prolongs nothing
+	expires  time.Time // when what a passive request has found ends if no other comes; zero if it has found none
+	told     string    // leases as the request found them, and failures that it was told of since
+	cookie   cookieAction
+	vary     [1]string       // the field of the response, allocated with the session
+	cache    [1]string       // likewise
+	cookies  []string        // ours, as they stand in the response's headers
+	guarded  bool            // a guard asked for a login
+	checked  bool            // CSRF looks after the request
+	over     phase           // whether changes still get anywhere by themselves
+	owed     bool            // cookie is due even if the handler's response is dropped
+	quits    bool            // it logged out, which takes the cookie of requests that are not secure as well
+	stream   context.Context // of Context, once it was asked for
+	retired  []*Legacy       // whose cookies the client is to forget
 }
 
 // stored is a record and where it lies.
@@ -77,6 +80,7 @@ type stored struct {
 	id     string
 	rec    *record.Record
 	legacy string        // the old id, in place of a SID, of an imported session
+	inside bool          // whose values were in the old cookie itself
 	left   time.Duration // how long Redis keeps it, as a passive request has found it
 }
 

@@ -15,9 +15,6 @@ import (
 	"github.com/redsession/redsession/internal/store"
 )
 
-// errStamp is that Config.UserStamp failed: no matter of Redis.
-var errStamp = errors.New("asking for the user's stamp")
-
 // load makes s the session that the request's cookie names. A cookie that is
 // not ours or past its end costs Redis nothing. The only error is
 // ErrUnavailable: nobody knows then what the session is. What happens under ctx is
@@ -29,7 +26,7 @@ func (s *Session) load(ctx context.Context) error {
 	s.head = m.anonymous()
 	s.budget.Grant(m.wait())
 	var tokens sessioncookie.Tokens
-	s.came, tokens = m.cookies.Read(s.r, now)
+	s.came, tokens = m.cookies.Read(s.r, m.cookies.Insecure(s.r), now)
 	found, err := s.loadTokens(ctx, tokens.All(), now)
 	if err == nil && len(m.cfg.Adopt) > 0 && !s.degraded && !found.locked && !found.twoUsers {
 		var taken bool
@@ -56,7 +53,7 @@ func (s *Session) load(ctx context.Context) error {
 		s.lookForNeighbours(now)
 	}
 	if s.came.Invalid > 0 {
-		s.note(Event{Kind: EventRefused, Reason: "cookie not signed by us"})
+		s.noteOfInvalid()
 	}
 	s.dead = found.endedLately && s.ended.refuses(now)
 	overdue := s.came.Overdue > 0 && !s.passive // whose user may be extending the session at this moment
@@ -89,7 +86,7 @@ func (s *Session) endAsked(ctx context.Context, live bool) {
 // endAll makes logouts that an outage or a refusal kept from Redis.
 func (s *Session) endAll(ctx context.Context, ids []string) error {
 	for _, id := range ids {
-		rec, err := s.m.end(ctx, id, true)
+		rec, err := s.m.endForGood(ctx, id, nil, true)
 		if err != nil {
 			return err
 		}
@@ -151,7 +148,7 @@ func (s *Session) loadTokens(ctx context.Context, tokens []sessioncookie.Token, 
 }
 
 // lookUpAll asks Redis for all of tokens, and goes on from the one that wins. It gives up
-// the place among those who waited also if Config.UserStamp panics.
+// the place among those who waited also if Config.LoadUser panics.
 func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, now time.Time, leave func()) (found verdicts, err error) {
 	defer leave()
 	deadline := time.Now().Add(s.m.cfg.RedisTimeout)
@@ -170,7 +167,7 @@ func (s *Session) lookUpAll(ctx context.Context, tokens []sessioncookie.Token, n
 		n.key, at.id = s.m.keys.OfSID(at.sid)
 		list = append(list, n)
 	}
-	s.locked, s.contested = nil, nil
+	s.locked = nil
 	if err := s.read(ctx, &bounded, list, now); err != nil {
 		return found, err
 	}
@@ -296,15 +293,19 @@ func (s *Session) vouchForAll(bounded *lazyContext, alive []candidate, found *ve
 	return kept, nil
 }
 
-// vouch ends a live session whose user's credentials have changed since its login.
+// vouch ends a live session whose user's credentials have changed since its login. What the
+// program takes to tell is not taken from Redis's time.
 func (s *Session) vouch(bounded *lazyContext, c *candidate) (err error) {
-	var ok bool
-	if c.stamp, ok, err = s.checkStamp(c.at.rec); ok || err != nil {
+	began := time.Now()
+	var why string
+	c.stamp, why, err = s.checkStamp(c.at.rec)
+	bounded.pause(time.Since(began))
+	if why == "" || err != nil {
 		return err
 	}
 	c.verdict = rejected
-	if rec, err := s.m.end(bounded.get(), c.at.id, false); err == nil && rec != nil {
-		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, ActorID: c.at.rec.Actor, Reason: "the user's stamp changed"})
+	if rec, err := s.m.endForGood(bounded.get(), c.at.id, c.at.rec, false); err == nil && rec != nil {
+		s.note(Event{Kind: EventRevoked, ID: c.at.id, UserID: c.at.rec.User, ActorID: c.at.rec.Actor, Reason: why})
 	}
 	return nil
 }
@@ -334,29 +335,4 @@ func (s *Session) admit(bounded *lazyContext, c *candidate, now time.Time, sever
 	case s.passive:
 		m.cache.Until(at.id, s.expires)
 	}
-}
-
-// checkStamp tells whether the user's stamp is the one that rec was sealed with. If rec has
-// none, or one by an older secret, it is to take the stamp returned.
-func (s *Session) checkStamp(rec *record.Record) (stamp string, ok bool, err error) {
-	if rec.User == "" || s.m.cfg.UserStamp == nil {
-		return "", true, nil
-	}
-	if ok, err := s.actorStands(rec); !ok || err != nil {
-		return "", false, err
-	}
-	present, err := s.m.cfg.UserStamp(s.r.Context(), rec.User)
-	if err != nil {
-		return "", false, fmt.Errorf("%w: %w", errStamp, err)
-	}
-	newest := s.m.ring[0].Stamp(rec.User, present)
-	if rec.Stamp == newest {
-		return "", true, nil
-	}
-	for _, k := range s.m.ring {
-		if rec.Stamp == "" || rec.Stamp == k.Stamp(rec.User, present) {
-			return newest, true, nil
-		}
-	}
-	return "", false, nil
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession"
@@ -79,33 +81,43 @@ var thorough = os.Getenv("REDSESSION_ATTACK_THOROUGH") == "true"
 func crashEverywhere(t *testing.T, base task) {
 	client := dial(base.Addrs, base.Cluster, nil)
 	t.Cleanup(func() { client.Close() })
+	// Each has keys of its own, and most of the time it waits: for processes to begin and end, and for Redis.
+	var all errgroup.Group
+	all.SetLimit(atOnce)
+	defer func() { _ = all.Wait() }()
 	for _, name := range slices.Sorted(maps.Keys(operations)) {
 		op := operations[name]
-		t.Run(name, func(t *testing.T) {
-			base := base
-			base.Operation, base.Later, base.Wait = name, op.later, op.wait
-			// The first run is not cut short. It tells how many points there are, and the servers learn the scripts.
-			whole := crash(t, client, op, base)
-			whole = crash(t, client, op, base)
-			points := 0
-			for n := 1; n <= whole.Commands; n++ {
-				for _, after := range []bool{false, true} {
-					if same := after && n < whole.Commands && !thorough; same {
-						continue
-					}
-					tk := base
-					tk.Point, tk.After = n, after
-					t.Run(where(whole, tk), func(t *testing.T) {
-						if d := crash(t, client, op, tk); d.killed {
-							points++
+		all.Go(func() error {
+			t.Run(name, func(t *testing.T) {
+				base := base
+				base.Operation, base.Later, base.Wait = name, op.later, op.wait
+				// The first run is not cut short. It tells how many points there are, and the servers learn the scripts.
+				whole := crash(t, client, op, base)
+				whole = crash(t, client, op, base)
+				points := 0
+				for n := 1; n <= whole.Commands; n++ {
+					for _, after := range []bool{false, true} {
+						if same := after && n < whole.Commands && !thorough; same {
+							continue
 						}
-					})
+						tk := base
+						tk.Point, tk.After = n, after
+						t.Run(where(whole, tk), func(t *testing.T) {
+							if d := crash(t, client, op, tk); d.killed {
+								points++
+							}
+						})
+					}
 				}
-			}
-			t.Logf("%d crash points among %s", points, strings.Join(whole.Names, " "))
+				t.Logf("%d crash points among %s", points, strings.Join(whole.Names, " "))
+			})
+			return nil
 		})
 	}
 }
+
+// atOnce is how many operations are tried at a time.
+const atOnce = 4
 
 func where(d death, tk task) string {
 	when := "before"

@@ -54,19 +54,6 @@ func AdoptConnectRedis(client redis.UniversalClient, prefix string, secrets ...s
 	return ConnectRedis(client, prefix).Adopt("", secrets...)
 }
 
-// errBadID shows nothing of the cookie that it is about.
-var errBadID = errors.New("the cookie has no id of the old package")
-
-// rawID verifies a cookie that is nothing but the id.
-func rawID(known func(string) bool) func(string) (string, error) {
-	return func(value string) (string, error) {
-		if !known(value) {
-			return "", errBadID
-		}
-		return value, nil
-	}
-}
-
 // live makes what Legacy.Load returns of what a Read did.
 func live(rec redsession.LegacyRecord, err error) (*redsession.LegacyRecord, error) {
 	switch reason(err) {

@@ -106,6 +106,47 @@ func ExampleConnectRedisRecords_Adopt() {
 	_ = redsession.Config{Adopt: []redsession.Legacy{source.Adopt("connect.sid", os.Getenv("SESSION_SECRET"))}}
 }
 
+func ExampleGorillaCookie() {
+	source := importer.GorillaCookie("mysession", []byte(os.Getenv("AUTH_KEY")), []byte(os.Getenv("ENC_KEY")))
+	source.UserID = func(rec redsession.LegacyRecord) string {
+		name, _ := rec.Values["username"].(string)
+		return name
+	}
+	_ = redsession.Config{Adopt: []redsession.Legacy{source.Adopt()}}
+}
+
+func ExampleSCSIn() {
+	var store importer.SCSStore // postgresstore.New(db)
+	source := importer.SCSIn(store)
+	source.Lifetime = 20 * time.Minute // scs's IdleTimeout
+	_ = redsession.Config{Adopt: []redsession.Legacy{source.Adopt("session")}}
+}
+
+func ExampleRbcervilla() {
+	old := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	_ = redsession.Config{Adopt: []redsession.Legacy{importer.Rbcervilla(old, "").Adopt("mysession")}}
+}
+
+func ExamplePHPRedis() {
+	old := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	_ = redsession.Config{Adopt: []redsession.Legacy{importer.PHPRedis(old, "").Adopt("PHPSESSID")}}
+}
+
+func ExampleOdooRedis() {
+	old := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	_ = redsession.Config{Adopt: []redsession.Legacy{importer.OdooRedis(old, "session::prod:").Adopt()}}
+}
+
+func ExampleFlaskRedis() {
+	old := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	_ = redsession.Config{Adopt: []redsession.Legacy{importer.FlaskRedis(old, "").Adopt("session", os.Getenv("SECRET_KEY"))}}
+}
+
+func ExampleDjangoRedis() {
+	old := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	_ = redsession.Config{Adopt: []redsession.Legacy{importer.DjangoRedis(old, "").Adopt("sessionid")}}
+}
+
 func ExamplePHPFolder() {
 	source := importer.PHPFiles("/var/lib/php/sessions")
 	source.Lifetime = 24 * time.Minute // session.gc_maxlifetime
@@ -119,7 +160,7 @@ func ExamplePHPFolder() {
 // table is a source of an application's own: sessions in a database.
 type table struct{}
 
-func (table) Name() string { return "table" }
+func (table) Name() string { return "table" } // what Legacy.Source says
 
 func (table) Sessions(ctx context.Context) iter.Seq2[importer.Read, error] {
 	return func(yield func(importer.Read, error) bool) {

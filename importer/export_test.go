@@ -43,7 +43,10 @@ func Decoders(name string, key []byte) []Decoder {
 	for _, s := range []interface {
 		Source
 		scheme
-	}{SCS(nil, ""), Redistore(nil, ""), ConnectRedis(nil, "")} {
+	}{
+		SCS(nil, ""), Redistore(nil, ""), ConnectRedis(nil, ""), Rbcervilla(nil, ""), PHPRedis(nil, ""), OdooRedis(nil, ""),
+		FlaskRedis(nil, ""), DjangoRedis(nil, ""),
+	} {
 		list = append(list, Decoder{s.Name(), func(data []byte) (redsession.LegacyRecord, []string, error) {
 			return s.decode(id, data, time.Hour)
 		}})
@@ -63,6 +66,8 @@ func Verifiers(name string, key []byte) []Verifier {
 	for _, l := range []redsession.Legacy{
 		GorillaFiles("", name, key).Adopt(), ExpressFiles("").Adopt("", string(key)), Odoo("").Adopt(), PHPFiles("").Adopt(""),
 		SCS(nil, "").Adopt(""), Redistore(nil, "").Adopt(name, key), ConnectRedis(nil, "").Adopt("", string(key)),
+		Rbcervilla(nil, "").Adopt(name), PHPRedis(nil, "").Adopt(""), OdooRedis(nil, "").Adopt(), FlaskRedis(nil, "").Adopt(""), DjangoRedis(nil, "").Adopt(""),
+		FlaskRedis(nil, "").Adopt("", string(key)),
 	} {
 		list = append(list, Verifier{l.Source, l.Verify})
 	}

@@ -6,9 +6,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"io/fs"
 	"iter"
-	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -22,6 +21,8 @@ import (
 type ExpressFolder struct {
 	Common // Lifetime is the store's ttl, an hour unless set, for cookies without a maxAge
 	Dir    string
+	// Extension is the store's fileExtension: ".json" unless set. None is the empty one.
+	Extension string
 }
 
 // ExpressFiles returns the sessions of express-session with session-file-store.
@@ -45,45 +46,52 @@ func (e *ExpressFolder) Adopt(cookie string, secrets ...string) redsession.Legac
 }
 
 func (e *ExpressFolder) files(id string) []string {
-	if !isExpressID(id) {
-		return nil
+	if file := id + e.extension(); isExpressID(id) && fs.ValidPath(file) {
+		return []string{file}
 	}
-	return []string{id + expressSuffix}
+	return nil
 }
 
-const expressSuffix = ".json"
+func (e *ExpressFolder) extension() string { return usual(e.Extension, ".json") }
 
-// isExpressID knows the 32 characters of uid-safe, and what a genid of one's own
-// may return, such as a UUID.
-func isExpressID(id string) bool { return form(id, 16, 128, isBase64URL) }
+// isExpressID knows the 32 characters of uid-safe, and whatever else a genid of
+// one's own may return: the signature in the cookie vouches for it.
+func isExpressID(id string) bool {
+	return form(id, 1, 1024, func(c byte) bool { return c >= ' ' && c != 0x7f })
+}
 
-func (e *ExpressFolder) enter(string) bool { return false }
+func (e *ExpressFolder) enter(string) bool { return true } // a genid may return a path
 
 func (e *ExpressFolder) id(file string) (string, Reason) {
-	id, rest, ok := strings.Cut(path.Base(file), expressSuffix)
-	switch {
+	stem, digits := cutDigits(file) // a file of write-file-atomic on its way
+	switch id, ok := strings.CutSuffix(file, e.extension()); {
+	case digits && strings.HasSuffix(stem, e.extension()) && (!ok || e.extension() == ""):
+		return "", Temporary
 	case !ok:
-		return "", Foreign
-	case len(rest) > 1 && rest[0] == '.' && form(rest[1:], 1, 20, isDigit):
-		return "", Temporary // of write-file-atomic
-	case rest != "":
 		return "", Foreign
 	case !isExpressID(id):
 		return "", BadID
+	default:
+		return id, ""
 	}
-	return id, ""
+}
+
+// cutDigits cuts a dot and a number of up to 20 digits off the end of name.
+func cutDigits(name string) (stem string, found bool) {
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 || !form(name[dot+1:], 1, 20, isDigit) {
+		return name, false
+	}
+	return name[:dot], true
 }
 
 func (e *ExpressFolder) decode(id string, data []byte, written time.Time) (rec redsession.LegacyRecord, notes []string, err error) {
 	if form(string(data), 1, len(data), isHex) {
 		return rec, nil, skip(Encrypted)
 	}
-	session, cookie, err := expressSession(data)
+	session, cookie, notes, err := expressSession(data)
 	if err != nil {
 		return rec, nil, err
-	}
-	if _, sealed := session["ct"]; sealed && session["cookie"] == nil {
-		return rec, nil, skip(Encrypted)
 	}
 	used := unixMilli(session["__lastAccess"])
 	if used.IsZero() {
@@ -97,7 +105,7 @@ func (e *ExpressFolder) decode(id string, data []byte, written time.Time) (rec r
 		Source: e.Name(), ID: id, ExpiresAt: lives(used, lifetime),
 		Values: drop(session, "cookie", "__lastAccess"), Persistent: cookie.persistent(),
 	}
-	return e.user(rec), nil, nil
+	return e.user(rec), notes, nil
 }
 
 // maxMilli keeps a duration of milliseconds within what time.Duration holds.
@@ -120,15 +128,23 @@ type expressCookie struct {
 // persistent tells of a cookie that survives the browser.
 func (c expressCookie) persistent() bool { return c.OriginalMaxAge > 0 || !c.Expires.IsZero() }
 
-func expressSession(data []byte) (session map[string]any, cookie expressCookie, err error) {
+// expressSession reads what express-session stores: an object that has its cookie
+// among the values. What has none is another program's.
+func expressSession(data []byte) (session map[string]any, cookie expressCookie, notes []string, err error) {
 	v, err := plain.JSON(data)
 	if err != nil {
-		return nil, cookie, explain(err)
+		return nil, cookie, nil, explain(err)
 	}
-	if session, _, err = plain.Map(v); err != nil {
-		return nil, cookie, explain(err)
+	if session, notes, err = plain.Map(v); err != nil {
+		return nil, cookie, nil, explain(err)
 	}
-	object, _ := session["cookie"].(map[string]any)
+	object, ours := session["cookie"].(map[string]any)
+	if _, sealed := session["ct"]; sealed && !ours {
+		return nil, cookie, nil, skip(Encrypted)
+	}
+	if !ours {
+		return nil, cookie, nil, skip(Foreign)
+	}
 	switch age := object["originalMaxAge"].(type) {
 	case int64:
 		cookie.OriginalMaxAge = age
@@ -138,7 +154,7 @@ func expressSession(data []byte) (session map[string]any, cookie expressCookie, 
 	if text, ok := object["expires"].(string); ok {
 		cookie.Expires, _ = time.Parse(time.RFC3339, text)
 	}
-	return session, cookie, nil
+	return session, cookie, notes, nil
 }
 
 // ConnectRedisRecords are the sessions of express-session with connect-redis.
@@ -149,7 +165,8 @@ type ConnectRedisRecords struct {
 	Prefix string
 }
 
-// ConnectRedis returns the sessions under a prefix, "sess:" if it is empty. They
+// ConnectRedis returns the sessions under a prefix: "sess:" for "", and no prefix for
+// None. They
 // end when the key expires, or with the cookie if the key has no TTL. The values
 // are the session's without `cookie`. Nobody counts as logged in unless UserID
 // says so.
@@ -172,13 +189,13 @@ func (c *ConnectRedisRecords) Adopt(cookie string, secrets ...string) redsession
 }
 
 func (c *ConnectRedisRecords) place() place {
-	return place{client: c.Client, prefix: cmp.Or(c.Prefix, "sess:")}
+	return place{client: c.Client, prefix: usual(c.Prefix, "sess:")}
 }
 
 func (c *ConnectRedisRecords) id(id string) bool { return isExpressID(id) }
 
 func (c *ConnectRedisRecords) decode(id string, data []byte, ttl time.Duration) (rec redsession.LegacyRecord, notes []string, err error) {
-	session, cookie, err := expressSession(data)
+	session, cookie, notes, err := expressSession(data)
 	if err != nil {
 		return rec, nil, err
 	}
@@ -189,7 +206,7 @@ func (c *ConnectRedisRecords) decode(id string, data []byte, ttl time.Duration) 
 	if ttl == 0 && !cookie.Expires.IsZero() {
 		rec.ExpiresAt = cookie.Expires
 	}
-	return c.user(rec), nil, nil
+	return c.user(rec), notes, nil
 }
 
 func (c *ConnectRedisRecords) estimate(ctx context.Context) (int, error) {
@@ -199,11 +216,7 @@ func (c *ConnectRedisRecords) estimate(ctx context.Context) (int, error) {
 // signedID verifies the cookie of express-session, s:<id>.<HMAC-SHA256 in base64>,
 // percent-encoded.
 func signedID(secrets []string) func(string) (string, error) {
-	return func(value string) (string, error) {
-		value, err := url.PathUnescape(value)
-		if err != nil {
-			return "", errBadID
-		}
+	return asWritten(func(value string) (string, error) {
 		signed, ok := strings.CutPrefix(value, "s:")
 		dot := strings.LastIndexByte(signed, '.')
 		if !ok || dot < 0 || !isExpressID(signed[:dot]) {
@@ -218,5 +231,5 @@ func signedID(secrets []string) func(string) (string, error) {
 			}
 		}
 		return "", errUnverified
-	}
+	})
 }

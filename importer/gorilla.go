@@ -89,9 +89,9 @@ func (g *GorillaFolder) id(file string) (string, Reason) {
 }
 
 func (g *GorillaFolder) decode(id string, data []byte, _ time.Time) (rec redsession.LegacyRecord, notes []string, err error) {
-	var values map[any]any
+	var values any
 	stamped, err := openSecure(g.SessionName, string(data), 0, g.KeyPairs, func(payload []byte) (err error) {
-		values, err = gobvalue.Gorilla(payload)
+		values, err = gorillaValues(payload)
 		return err
 	})
 	if errors.Is(err, errUnverified) {
@@ -104,6 +104,15 @@ func (g *GorillaFolder) decode(id string, data []byte, _ time.Time) (rec redsess
 		Source: g.Name(), ID: id, Persistent: !g.BrowserSession, ExpiresAt: lives(stamped, g.lifetime()),
 	}
 	return g.finish(rec, values)
+}
+
+// gorillaValues reads what gorilla's serializers write: a gob, or JSON.
+func gorillaValues(data []byte) (any, error) {
+	if len(data) > 0 && data[0] == '{' { // a gob of a map begins with 0x0d
+		return plain.JSON(data)
+	}
+	values, err := gobvalue.Gorilla(data)
+	return values, err
 }
 
 var errUnverified = errors.New("signed with none of the keys, or for another name")
@@ -142,7 +151,7 @@ func openSecure(name, value string, age time.Duration, keyPairs [][]byte, read f
 
 // secureID reads the id in the cookie of gorilla's FilesystemStore and redistore.
 func secureID(name string, age time.Duration, keyPairs [][]byte) func(string) (string, error) {
-	return func(value string) (string, error) {
+	return asWritten(func(value string) (string, error) {
 		var id string
 		_, err := openSecure(name, value, age, keyPairs, func(payload []byte) error {
 			text, err := gobvalue.String(payload)
@@ -153,7 +162,7 @@ func secureID(name string, age time.Duration, keyPairs [][]byte) func(string) (s
 			return nil
 		})
 		return id, err
-	}
+	})
 }
 
 // RedistoreRecords are the sessions of boj/redistore, and so of gin-contrib and
@@ -190,18 +199,13 @@ func (r *RedistoreRecords) Adopt(cookie string, keyPairs ...[]byte) redsession.L
 }
 
 func (r *RedistoreRecords) place() place {
-	return place{client: r.Client, prefix: cmp.Or(r.Prefix, "session_")}
+	return place{client: r.Client, prefix: usual(r.Prefix, "session_")}
 }
 
 func (r *RedistoreRecords) id(id string) bool { return isGorillaID(id) }
 
 func (r *RedistoreRecords) decode(id string, data []byte, ttl time.Duration) (rec redsession.LegacyRecord, notes []string, err error) {
-	var values any
-	if data[0] == '{' { // a gob of a map begins with 0x0d
-		values, err = plain.JSON(data)
-	} else {
-		values, err = gobvalue.Gorilla(data)
-	}
+	values, err := gorillaValues(data)
 	if err != nil {
 		return rec, nil, explain(err)
 	}

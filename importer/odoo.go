@@ -88,7 +88,15 @@ func (o *OdooFolder) id(file string) (string, Reason) {
 	return name, ""
 }
 
-func (o *OdooFolder) decode(id string, data []byte, written time.Time) (rec redsession.LegacyRecord, notes []string, err error) {
+func (o *OdooFolder) decode(id string, data []byte, written time.Time) (redsession.LegacyRecord, []string, error) {
+	rec := redsession.LegacyRecord{Source: o.Name(), ID: id, ExpiresAt: lives(written, cmp.Or(o.Lifetime, odooLifetime))}
+	return o.odoo(rec, data)
+}
+
+const odooLifetime = 7 * 24 * time.Hour
+
+// odoo completes rec by the values that Odoo wrote.
+func (c *Common) odoo(rec redsession.LegacyRecord, data []byte) (_ redsession.LegacyRecord, notes []string, err error) {
 	var decoded any
 	if len(data) > 0 && data[0] == '{' {
 		decoded, err = plain.JSON(data)
@@ -98,7 +106,7 @@ func (o *OdooFolder) decode(id string, data []byte, written time.Time) (rec reds
 	if err != nil {
 		return rec, nil, explain(err)
 	}
-	values, notes, err := plain.Map(decoded)
+	values, notes, err := plain.Map(untagged(decoded))
 	if err != nil {
 		return rec, nil, explain(err)
 	}
@@ -108,14 +116,11 @@ func (o *OdooFolder) decode(id string, data []byte, written time.Time) (rec reds
 	case values["pre_uid"] != nil:
 		return rec, nil, skip(HalfOpen)
 	}
-	rec = redsession.LegacyRecord{
-		Source: o.Name(), ID: id, Values: values,
-		CreatedAt: unixTime(values["create_time"]), ExpiresAt: lives(written, cmp.Or(o.Lifetime, 7*24*time.Hour)), Persistent: true,
-	}
+	rec.Values, rec.CreatedAt, rec.Persistent = values, unixTime(values["create_time"]), true
 	if token, _ := values["session_token"].(string); token != "" {
 		rec.UserID = decimal(values["uid"])
 	}
-	return o.user(rec), notes, nil
+	return c.user(rec), notes, nil
 }
 
 // decimal returns a positive whole number as text, and "" for anything else.

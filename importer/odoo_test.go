@@ -86,7 +86,7 @@ func TestOdooSkipsByReason(t *testing.T) {
 		{"cut off", "tK/" + sid84, odooJSON[:100], importer.Corrupt},
 		{"empty", "tK/" + sid84, "", importer.Corrupt},
 		{"zeros after a power failure", "tK/" + sid84, strings.Repeat("\x00", 400), importer.Corrupt},
-		{"a number that is none", "tK/" + sid84, changed(`"uid": 2`, `"uid": NaN`), importer.Corrupt},
+		{"a word that is none of JSON's", "tK/" + sid84, changed(`"uid": 2`, `"uid": Nan`), importer.Corrupt},
 		{"a pickle that runs code", "tK/" + sid84, string(evil), importer.Unsafe},
 		{"second factor missing", "tK/" + sid84, changed(`"debug"`, `"pre_uid": 2, "debug"`), importer.HalfOpen},
 		{"rotated away", "tK/" + sid84, changed(`"debug"`, `"next_sid": "x", "debug"`), importer.Predecessor},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/redsession/redsession"
 	"github.com/redsession/redsession/internal/keyspace"
+	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/topology"
 )
 
@@ -50,15 +52,8 @@ func (p place) records(ctx context.Context, s scheme) iter.Seq2[Read, error] {
 					yield(nil, fmt.Errorf("scanning for sessions: %w", err))
 					return
 				}
-				reads, err := p.read(ctx, s, keys)
-				if err != nil {
-					yield(nil, fmt.Errorf("reading sessions: %w", err))
+				if !p.read(ctx, s, keys, yield) {
 					return
-				}
-				for _, r := range reads {
-					if !yield(r, nil) {
-						return
-					}
 				}
 			}
 		}
@@ -96,27 +91,35 @@ func (p place) nodes(ctx context.Context) (nodes []redis.Cmdable, err error) {
 	return nodes, err
 }
 
-// read fetches keys in pipelines: in several if they could be large.
-func (p place) read(ctx context.Context, s scheme, keys []string) ([]Read, error) {
-	var reads []Read
+// together is how many values are fetched at once: so many times maxBytes are in memory
+// here at most.
+const together = 32
+
+// read yields what keys hold. It fetches values only as they are asked for, and tells
+// whether to go on.
+func (p place) read(ctx context.Context, s scheme, keys []string, yield func(Read, error) bool) bool {
+	slices.Sort(keys)
 	var wanted []string
-	for _, key := range keys {
+	for _, key := range slices.Compact(keys) { // SCAN may name one twice
 		if s.id(strings.TrimPrefix(key, p.prefix)) {
 			wanted = append(wanted, key)
-		} else {
-			reads = append(reads, skipping(BadID))
+		} else if !yield(skipping(BadID), nil) {
+			return false
 		}
 	}
-	const together = 32 // at most so many times maxBytes are in memory here
-	for len(wanted) > 0 {
-		n := min(together, len(wanted))
-		fetched, err := p.fetch(ctx, s, wanted[:n])
+	for some := range slices.Chunk(wanted, together) {
+		reads, err := p.fetch(ctx, s, some)
 		if err != nil {
-			return nil, err
+			yield(nil, fmt.Errorf("reading sessions: %w", err))
+			return false
 		}
-		reads, wanted = append(reads, fetched...), wanted[n:]
+		for _, r := range reads {
+			if !yield(r, nil) {
+				return false
+			}
+		}
 	}
-	return reads, nil
+	return true
 }
 
 // fetch reads keys in one pipeline. GETRANGE, since GET would return half a
@@ -161,9 +164,16 @@ func (p place) decoding(s scheme, id string, value *redis.StringCmd, ttl *redis.
 			return rec, nil, skip(Oversized)
 		case len(data) == 0, ttl.Val() == -2, ttl.Val() == 0: // GETRANGE has no other word for "none"
 			return rec, nil, skip(Vanished)
+		case ours(data):
+			return rec, nil, skip(Foreign)
 		}
 		return s.decode(id, data, max(0, ttl.Val()))
 	}
+}
+
+// ours tells what redsession itself writes, under the same prefix perhaps.
+func ours(data []byte) bool {
+	return record.PeekHead(string(data[:min(len(data), record.HeadLen)])).Kind != 0
 }
 
 // adopt completes legacy, whose sessions lie here.

@@ -25,7 +25,9 @@ type Options struct {
 	// the same time.
 	Progress func(Report)
 	// Rate is the most sessions to find in a second, to spare a Redis or a disk that
-	// has other work; 0 is no limit.
+	// has other work. 0 leaves Redis at least half of its time: one batch is on its way
+	// at a time, and after each comes a pause as long as it took. A negative Rate is no
+	// limit.
 	Rate int
 	// Workers is how many goroutines read, decode and write: twice the processors,
 	// and 4 at least, unless set.
@@ -61,8 +63,9 @@ func run(ctx context.Context, to target, source Source, o Options) (Report, erro
 	if workers <= 0 {
 		workers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
-	if o.Rate > 0 { // or the first sessions would wait long for the rest of their batch
-		im.batch = min(max(o.Rate/workers, 1), maxBatch)
+	if o.Rate > 0 {
+		im.batch = min(max(o.Rate/20, 1), maxBatch)
+		im.finding, im.sending = newPacer(o.Rate, im.batch), newPacer(o.Rate, im.batch)
 	}
 	endProgress := im.progress()
 	var group sync.WaitGroup
@@ -93,6 +96,40 @@ type importing struct {
 	stop   context.CancelCauseFunc
 	reads  chan Read
 	batch  int
+	turn   sync.Mutex // held while a batch is on its way that leaves Redis half of its time
+
+	finding, sending *pacer // nil without a Rate
+}
+
+// pacer lets so many through in a second. What nobody took for a while may be made up for by a
+// batch at most: what could not be sent while Redis was away must not follow in one go.
+type pacer struct {
+	each   time.Duration // one takes
+	behind time.Duration // that may be made up for
+
+	mu   sync.Mutex // guards next
+	next time.Time  // when the last one that was let through is over
+}
+
+func newPacer(perSecond, batch int) *pacer {
+	each := time.Second / time.Duration(perSecond)
+	return &pacer{each: each, behind: each * time.Duration(batch), next: time.Now()}
+}
+
+// wait takes n from p, which may be nil.
+func (p *pacer) wait(ctx context.Context, n int) error {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	now := time.Now()
+	if earliest := now.Add(-p.behind); p.next.Before(earliest) {
+		p.next = earliest
+	}
+	p.next = p.next.Add(p.each * time.Duration(n))
+	d := p.next.Sub(now)
+	p.mu.Unlock()
+	return sleep(ctx, d)
 }
 
 // progress calls Options.Progress until the function it returns is called, which
@@ -127,20 +164,14 @@ func (im *importing) progress() (end func() Report) {
 // walk feeds the workers.
 func (im *importing) walk(ctx context.Context) {
 	defer close(im.reads)
-	began := time.Now()
-	n := 0
 	for read, err := range im.source.Sessions(ctx) {
 		if err != nil {
 			im.stop(err)
 			return
 		}
-		if im.o.Rate > 0 {
-			due := began.Add(time.Duration(n) * time.Second / time.Duration(im.o.Rate))
-			if sleep(ctx, time.Until(due)) != nil {
-				return
-			}
+		if im.finding.wait(ctx, 1) != nil {
+			return
 		}
-		n++
 		select {
 		case im.reads <- read:
 			im.tally.count(func(r *Report) { r.Found++ })
@@ -196,23 +227,21 @@ func (im *importing) decode(read Read) (rec redsession.LegacyRecord, ok bool) {
 	if im.o.UserID != nil {
 		rec.UserID = im.o.UserID(rec)
 	}
-	if len(rec.Values) == 0 && rec.UserID == "" {
-		im.tally.unread(skip(Empty))
-		return rec, false
-	}
-	expired := past(rec)
+	empty, expired := len(rec.Values) == 0 && rec.UserID == "", past(rec)
 	im.tally.count(func(r *Report) {
 		for _, n := range notes {
 			r.note(n)
 		}
 		switch {
+		case empty:
+			r.Skipped[Empty]++
 		case expired:
 			r.Expired++
 		case im.o.DryRun:
 			r.Imported++
 		}
 	})
-	return rec, !expired && !im.o.DryRun
+	return rec, !empty && !expired && !im.o.DryRun
 }
 
 // past tells whether a session is over.
@@ -223,7 +252,7 @@ func past(rec redsession.LegacyRecord) bool {
 // send imports a batch, and waits for a Redis that is away.
 func (im *importing) send(ctx context.Context, batch []redsession.LegacyRecord) error {
 	for wait := 250 * time.Millisecond; ; wait *= 2 {
-		outcomes, err := im.to.Import(ctx, batch, im.o.Force)
+		outcomes, err := im.importPaced(ctx, batch)
 		done := 0
 		im.tally.count(func(r *Report) {
 			for done < min(len(outcomes), len(batch)) && outcomes[done].Status != 0 {
@@ -246,6 +275,22 @@ func (im *importing) send(ctx context.Context, batch []redsession.LegacyRecord) 
 			return err
 		}
 	}
+}
+
+// importPaced imports a batch, and pauses after it as Options.Rate says.
+func (im *importing) importPaced(ctx context.Context, batch []redsession.LegacyRecord) ([]redsession.ImportOutcome, error) {
+	if im.o.Rate != 0 {
+		if err := im.sending.wait(ctx, len(batch)); err != nil {
+			return nil, err
+		}
+		return im.to.Import(ctx, batch, im.o.Force)
+	}
+	im.turn.Lock()
+	defer im.turn.Unlock()
+	began := time.Now()
+	outcomes, err := im.to.Import(ctx, batch, im.o.Force)
+	_ = sleep(ctx, min(time.Since(began), time.Second)) // its end is seen by whoever goes on
+	return outcomes, err
 }
 
 // sleep waits, and returns an error as soon as ctx ends.

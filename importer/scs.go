@@ -47,31 +47,43 @@ func (s *SCSRecords) Sessions(ctx context.Context) iter.Seq2[Read, error] {
 // Adopt takes over these sessions live. The cookie's name is "session" if it is
 // empty.
 func (s *SCSRecords) Adopt(cookie string) redsession.Legacy {
-	return s.place().adopt(s, redsession.Legacy{Source: s.Name(), Cookie: cmp.Or(cookie, "session"), Verify: s.verify})
+	return s.place().adopt(s, redsession.Legacy{Source: s.Name(), Cookie: cmp.Or(cookie, "session"), Verify: scsToken(s.HashedTokens)})
 }
 
-// verify returns the token, or its hash where that is what names the session.
-func (s *SCSRecords) verify(value string) (string, error) {
-	if !isSCSToken(value) {
-		return "", errBadID
-	}
-	if s.HashedTokens {
-		sum := sha256.Sum256([]byte(value))
-		value = base64.RawURLEncoding.EncodeToString(sum[:])
-	}
-	return value, nil
+// scsToken verifies a token, and returns its hash where that is what names the session.
+func scsToken(hashed bool) func(string) (string, error) {
+	return asWritten(func(value string) (string, error) {
+		if !isSCSToken(value) {
+			return "", errBadID
+		}
+		if hashed {
+			sum := sha256.Sum256([]byte(value))
+			value = base64.RawURLEncoding.EncodeToString(sum[:])
+		}
+		return value, nil
+	})
 }
 
 // isSCSToken knows 32 bytes in base64url.
 func isSCSToken(id string) bool { return form(id, 43, 43, isBase64URL) }
 
 func (s *SCSRecords) place() place {
-	return place{client: s.Client, prefix: cmp.Or(s.Prefix, "scs:session:")}
+	return place{client: s.Client, prefix: usual(s.Prefix, "scs:session:")}
 }
 
 func (s *SCSRecords) id(id string) bool { return isSCSToken(id) }
 
 func (s *SCSRecords) decode(id string, data []byte, ttl time.Duration) (rec redsession.LegacyRecord, notes []string, err error) {
+	rec = redsession.LegacyRecord{Source: s.Name(), ID: id}
+	if ttl > 0 {
+		rec.ExpiresAt = ends(ttl, 0)
+	}
+	return s.scs(rec, data, s.BrowserSession)
+}
+
+// scs completes rec by what scs's GobCodec wrote. Its end is the earlier of that which rec
+// has, zero for none, and the deadline.
+func (c *Common) scs(rec redsession.LegacyRecord, data []byte, browserSession bool) (redsession.LegacyRecord, []string, error) {
 	deadline, values, err := gobvalue.SCS(data)
 	if err != nil {
 		return rec, nil, explain(err)
@@ -80,12 +92,12 @@ func (s *SCSRecords) decode(id string, data []byte, ttl time.Duration) (rec reds
 		return rec, nil, skip(Corrupt)
 	}
 	remembered, _ := values["__rememberMe"].(bool)
-	rec = redsession.LegacyRecord{Source: s.Name(), ID: id, ExpiresAt: deadline, Persistent: remembered || !s.BrowserSession}
-	if end := ends(ttl, 0); ttl > 0 && end.Before(deadline) {
-		rec.ExpiresAt = end
+	rec.Persistent = remembered || !browserSession
+	if rec.ExpiresAt.IsZero() || deadline.Before(rec.ExpiresAt) {
+		rec.ExpiresAt = deadline
 	}
 	delete(values, "__rememberMe")
-	return s.finish(rec, values)
+	return c.finish(rec, values)
 }
 
 func (s *SCSRecords) estimate(ctx context.Context) (int, error) { return s.place().estimate(ctx) }

@@ -111,6 +111,18 @@ type Common struct {
 	UserID func(redsession.LegacyRecord) string
 }
 
+// None is the prefix, or the extension, that is really empty, where "" stands for
+// the usual one.
+const None = "\x00"
+
+// usual returns what of a prefix or an extension is meant.
+func usual(set, standard string) string {
+	if set == None {
+		return ""
+	}
+	return cmp.Or(set, standard)
+}
+
 const defaultMaxBytes = 1 << 20
 
 func (c *Common) owner() int { return c.Owner }
@@ -172,8 +184,7 @@ func explain(err error) error {
 }
 
 var unsupported = []error{
-	plain.ErrTooDeep, plain.ErrTooMany, plain.ErrNotFinite, plain.ErrKey, plain.ErrSameKey, plain.ErrTime, plain.ErrNoEncoding,
-	pickle.ErrTooMany, pickle.ErrNumber, pickle.ErrKey, php.ErrReference,
+	plain.ErrTooDeep, plain.ErrTooMany, pickle.ErrTooMany, pickle.ErrNumber,
 }
 
 // drop returns m without keys.

@@ -163,15 +163,16 @@ func TestFoldersSkipByReason(t *testing.T) {
 		{"gorilla: something else", gorilla, "x", "x", importer.Foreign},
 		{"gorilla: an id that is none", gorilla, "session_x", "x", importer.BadID},
 		{"gorilla: signed, and no gob of a session", gorilla, "session_" + gorillaID, secure(t, "sid", "text", gorillaKey), importer.Corrupt},
-		{"gorilla: a key that is no text", gorilla, "session_" + gorillaID, secure(t, "sid", map[any]any{1.5: 1}, gorillaKey), importer.Unsupported},
+		{"gorilla: a key that is no text", gorilla, "session_" + gorillaID, secure(t, "sid", map[any]any{1.5: 1}, gorillaKey), importer.Empty},
 		{"gorilla: nothing in it", gorilla, "session_" + gorillaID, secure(t, "sid", map[any]any{}, gorillaKey), importer.Empty},
 		{"express: a file of a writer that crashed", express, expressID + ".json.1110807423", expressRaw, importer.Temporary},
 		{"express: encrypted", express, expressID + ".json", "7b226861736822", importer.Encrypted},
 		{"express: encrypted, as JSON", express, expressID + ".json", `{"hmac":"x","ct":"y","at":"z"}`, importer.Encrypted},
-		{"express: an id that is none", express, "package.json", expressRaw, importer.BadID},
+		{"express: no id", express, ".json", expressRaw, importer.BadID},
+		{"express: something else that is JSON", express, "package.json", `{"name":"shop"}`, importer.Foreign},
 		{"express: something else", express, "notes.txt", "x", importer.Foreign},
-		{"PHP: an object", phpFiles, "sess_" + phpID, `user|O:8:"stdClass":1:{s:1:"a";i:1;}`, importer.Unsafe},
-		{"PHP: a number that JSON does not have", phpFiles, "sess_" + phpID, `a|d:NAN;`, importer.Unsupported},
+		{"PHP: an object", phpFiles, "sess_" + phpID, `user|O:4:"User":1:{s:1:"a";i:1;}`, importer.Unsafe},
+		{"PHP: a number that JSON does not have", phpFiles, "sess_" + phpID, `a|d:NAN;`, importer.Empty},
 		{"PHP: a session that nothing was written to", phpFiles, "sess_" + phpID, "", importer.Empty},
 		{"PHP: an id that is none", phpFiles, "sess_abc", "x", importer.BadID},
 		{"PHP: in the wrong folder", phpFiles, "z/sess_" + phpID, "a|i:1;", importer.Foreign},
@@ -231,6 +232,59 @@ func TestSourcesInRedis(t *testing.T) {
 			t.Errorf("%s: got %d found and %v, want 2 and one %q", row.name, report.Found, report.Skipped, importer.Foreign)
 		}
 		about(t, row.name, rec.ExpiresAt, now.Add(row.ends))
+	}
+}
+
+// A genid of the application's may return anything, and fileExtension and prefix may be empty.
+func TestExpressIDsAndNamesAsTheApplicationChoseThem(t *testing.T) {
+	for _, row := range []struct{ name, id, extension string }{
+		{"the usual id and extension", expressID, ""},
+		{"an id with dots", "a.b.json.c", ""},
+		{"an id that ends in a number", "user.42", ""},
+		{"an id with the other characters of base64", "a+b=:c", ""},
+		{"an id with slashes", "ab/cd/e", ""},
+		{"another extension", expressID, ".sess"},
+		{"no extension", expressID, importer.None},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			dir, s := t.TempDir(), newSink()
+			source := importer.ExpressFiles(dir)
+			source.Extension = row.extension
+			file := row.id + map[string]string{"": ".json", importer.None: ""}[row.extension]
+			if row.extension == ".sess" {
+				file += ".sess"
+			}
+			put(t, dir, file, expressRaw, 0)
+			put(t, dir, file+".1110807423", expressRaw, 0)
+			report := run(t, s, source, importer.Options{UserID: byUserID})
+			if rec := s.only(t); rec.ID != row.id || report.Skipped[importer.Temporary] != 1 {
+				t.Errorf("by a walk: got another id, and %v, want one %q", report.Skipped, importer.Temporary)
+			}
+			legacy := source.Adopt("", "keyboard cat")
+			id, err := legacy.Verify(expressCookie("keyboard cat", row.id))
+			if id != row.id || err != nil {
+				t.Fatalf("got id %q and error %v", id, err)
+			}
+			rec, err := legacy.Load(t.Context(), id)
+			adas(t, "live", rec, err)
+			if err := legacy.Delete(t.Context(), id); err != nil {
+				t.Error(err)
+			}
+			if rec, err := legacy.Load(t.Context(), id); rec != nil || err != nil {
+				t.Errorf("after the deletion: got a session and error %v, want neither", err)
+			}
+		})
+	}
+	_, client := startRedis(t)
+	client.Set(t.Context(), "u:1/a+b.c", expressRaw, time.Hour)
+	s := newSink()
+	run(t, s, importer.ConnectRedis(client, importer.None), importer.Options{UserID: byUserID})
+	rec := s.only(t)
+	adas(t, "without a prefix", &rec, nil)
+	for _, path := range []string{"../x", "/etc/passwd", "a/../../x"} {
+		if rec, err := importer.AdoptExpressFiles(t.TempDir()).Load(t.Context(), path); rec != nil || err != nil {
+			t.Errorf("%s: got a session and error %v, want neither", path, err)
+		}
 	}
 }
 
@@ -297,7 +351,15 @@ func TestCookies(t *testing.T) {
 		{"express, with an empty signature", express, "s%3A" + expressID + ".", ""},
 		{"express, unsigned", express, expressID, ""},
 		{"express, broken encoding", express, "s%3", ""},
-		{"express, a path", express, expressCookie("keyboard cat", "../../../../etc/passwd"), ""},
+		{"express, a genid with a dot, a plus, a colon and slashes", express, expressCookie("keyboard cat", "u:1/a+b.c/d=="), "u:1/a+b.c/d=="},
+		{"express, a genid with a percent sign", express, expressCookie("keyboard cat", "100%2F"), "100%2F"},
+		{"express, a genid with a percent sign, not encoded", express, must(url.PathUnescape(expressCookie("keyboard cat", "100%2F"))), "100%2F"},
+		{"express, a genid of one character", express, expressCookie("keyboard cat", "7"), "7"},
+		{"gorilla, escaped by a client", secured, url.QueryEscape(gorilla), gorillaID},
+		{"PHP, with the comma of 6 bits a character, as PHP writes it", importer.AdoptPHPFiles("x"), "0%2Cabcdefghijklmnopqrstuv-", "0,abcdefghijklmnopqrstuv-"},
+		{"PHP, with the comma, as it is", importer.AdoptPHPFiles("x"), "0,abcdefghijklmnopqrstuv-", "0,abcdefghijklmnopqrstuv-"},
+		{"PHP, an encoded path", importer.AdoptPHPFiles("x"), "..%2F..%2F..%2F..%2F..%2F..%2Fetc%2Fpasswd", ""},
+		{"Odoo, escaped by a client", importer.AdoptOdoo("x"), "%74" + sid84[1:], sid84},
 		{"gorilla", secured, gorilla, gorillaID},
 		{"gorilla, changed", secured, gorilla[:len(gorilla)-4] + "AAAA", ""},
 		{"gorilla, of another name", secured, secure(t, "other", gorillaID, gorillaKey), ""},

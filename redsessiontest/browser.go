@@ -20,8 +20,10 @@ import (
 
 // Browser is a browser with a cookie jar that speaks Device Bound Session Credentials, as
 // Chromium does: it binds a session when a login offers that, and proves that it has the key
-// before it sends a request without the second cookie. It goes by the Manager's clock. Its
-// methods may be called from several goroutines.
+// before it sends a request without the second cookie. It goes by the Manager's clock. Where
+// Cookie.InsecureWhen says that a request comes over plain HTTP, it neither sends nor takes
+// Secure cookies, nor one of the name of a Secure cookie that it has. Its methods may be called
+// from several goroutines.
 type Browser struct {
 	m  *Manager
 	mu sync.Mutex // guards what follows
@@ -35,6 +37,7 @@ type Browser struct {
 type kept struct {
 	value   string
 	expires time.Time // zero for until the browser closes
+	secure  bool
 }
 
 // device is what a browser keeps of a binding.
@@ -106,6 +109,9 @@ func (b *Browser) live() map[string]kept {
 func (b *Browser) lacking(r *http.Request) (list []*device) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.m.insecure(r) {
+		return nil
+	}
 	live := b.live()
 	for _, d := range b.devices {
 		in := !slices.ContainsFunc(d.excluded, func(path string) bool { return r.URL.Path == path || strings.HasPrefix(r.URL.Path, path+"/") })
@@ -119,8 +125,11 @@ func (b *Browser) lacking(r *http.Request) (list []*device) {
 // send sends r as it is, with cookies, and takes those of the answer.
 func (b *Browser) send(h http.Handler, r *http.Request) *http.Response {
 	b.mu.Lock()
+	insecure := b.m.insecure(r)
 	for name, c := range b.live() {
-		r.AddCookie(&http.Cookie{Name: name, Value: c.value})
+		if !c.secure || !insecure {
+			r.AddCookie(&http.Cookie{Name: name, Value: c.value})
+		}
 	}
 	b.mu.Unlock()
 	w := httptest.NewRecorder()
@@ -130,12 +139,13 @@ func (b *Browser) send(h http.Handler, r *http.Request) *http.Response {
 	defer b.mu.Unlock()
 	for _, c := range res.Cookies() {
 		switch {
+		case insecure && (c.Secure || b.cookies[c.Name].secure):
 		case c.MaxAge < 0:
 			delete(b.cookies, c.Name)
 		case c.MaxAge > 0:
-			b.cookies[c.Name] = kept{c.Value, b.m.Now().Add(time.Duration(c.MaxAge) * time.Second)}
+			b.cookies[c.Name] = kept{c.Value, b.m.Now().Add(time.Duration(c.MaxAge) * time.Second), c.Secure}
 		default:
-			b.cookies[c.Name] = kept{value: c.Value}
+			b.cookies[c.Name] = kept{value: c.Value, secure: c.Secure}
 		}
 	}
 	b.remember(res)

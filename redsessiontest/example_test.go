@@ -191,3 +191,17 @@ func Example_webhook() {
 	// true
 	// [] false
 }
+
+func ExampleUsers() {
+	type user struct{ Name string }
+	m := redsessiontest.New(t, redsessiontest.Users(map[string]*user{"alice": {Name: "Alice"}}))
+	greeting := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, _ := redsession.UserAs[*user](redsession.FromContext(r.Context()))
+		_, _ = io.WriteString(w, "Hello, "+u.Name)
+	}))
+	w := httptest.NewRecorder()
+	greeting.ServeHTTP(w, m.Login(httptest.NewRequest("GET", "/", nil), "alice"))
+	fmt.Println(w.Body)
+	// Output:
+	// Hello, Alice
+}

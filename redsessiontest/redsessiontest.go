@@ -20,7 +20,9 @@ package redsessiontest
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -47,7 +49,8 @@ type Manager struct {
 	Redis *miniredis.Miniredis
 
 	t       testing.TB
-	cookie  string
+	cookies []string                 // names, the Secure one first
+	when    func(*http.Request) bool // Cookie.InsecureWhen
 	outages *outages
 	away    bool
 
@@ -59,7 +62,8 @@ type Manager struct {
 // redsession.Config, but for a secret of its own, a cookie for plain HTTP, a long
 // RedisTimeout, no OutageWait, so that in an outage nothing takes seconds, the clock,
 // and a log that goes to the test's output. Each of change may alter that, but for the
-// Redis and the clock. It ends the test if the Config is wrong.
+// Redis and the clock. It ends the test if the Config is wrong. One with Cookie.InsecureWhen
+// takes a Cookie of its own, without InsecurePlainHTTP.
 func New(t testing.TB, change ...func(*redsession.Config)) *Manager {
 	t.Helper()
 	m := &Manager{
@@ -81,7 +85,10 @@ func New(t testing.TB, change ...func(*redsession.Config)) *Manager {
 	}
 	c.Now = m.tick
 	c.OnEvent = m.watch(c.OnEvent)
-	m.cookie = cookieName(&c.Cookie)
+	m.cookies = []string{cookieName(&c.Cookie)}
+	if c.Cookie.InsecureWhen != nil {
+		m.byMode(&c.Cookie)
+	}
 	var err error
 	if m.Manager, err = redsession.New(c); err != nil {
 		t.Fatal(err)
@@ -135,7 +142,7 @@ func (m *Manager) Advance(d time.Duration) {
 // Login returns a copy of r that user sends, who has logged in just now: it
 // carries the cookie of a session that is in Redis. Each of prepare may set
 // values in it. As in life, a session that r carries already comes along, and
-// its old cookie is void.
+// its old cookie is void. A login beyond the limit (Config.RefuseAtLimit) is half-open.
 func (m *Manager) Login(r *http.Request, user string, prepare ...func(*redsession.Session)) *http.Request {
 	m.t.Helper()
 	return m.With(r, func(s *redsession.Session) {
@@ -171,7 +178,7 @@ func (m *Manager) With(r *http.Request, do func(*redsession.Session)) *http.Requ
 		ran, err = true, s.Save(r.Context())
 	})).ServeHTTP(w, m.aside(r))
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, redsession.ErrTooManySessions):
 		m.t.Fatalf("redsessiontest: the session could not be kept: %v", err)
 	case !ran && w.Code == http.StatusOK:
 		m.t.Fatal(`redsessiontest: Config.Skip skips "/", so there is no session`)
@@ -210,8 +217,9 @@ func (m *Manager) After(r *http.Request, res *http.Response, look func(*redsessi
 // to the browser's next request. It is nil if res left the cookie as it was, and
 // its MaxAge is negative if res took it away, as a logout does.
 func (m *Manager) Cookie(res *http.Response) *http.Cookie {
-	for _, c := range res.Cookies() {
-		if c.Name == m.cookie {
+	list := m.set(res)
+	for _, name := range m.cookies { // a logout over HTTPS takes those of both modes away
+		if c, there := list[name]; there {
 			return c
 		}
 	}
@@ -220,7 +228,8 @@ func (m *Manager) Cookie(res *http.Response) *http.Cookie {
 
 // aside is a request to "/" by the client that sends r.
 func (m *Manager) aside(r *http.Request) *http.Request {
-	aside := httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/", nil)
+	aside := httptest.NewRequestWithContext(context.WithValue(r.Context(), asideOf{}, r), http.MethodGet, "/", nil)
+	aside.TLS = r.TLS
 	aside.RemoteAddr = cmp.Or(r.RemoteAddr, aside.RemoteAddr)
 	for _, name := range []string{"Cookie", "User-Agent", "X-Forwarded-For"} {
 		if v := r.Header.Values(name); len(v) > 0 {
@@ -232,18 +241,20 @@ func (m *Manager) aside(r *http.Request) *http.Request {
 
 // carry is a copy of r with the cookie that the browser has after res.
 func (m *Manager) carry(r *http.Request, res *http.Response) *http.Request {
-	c, next := m.Cookie(res), r.Clone(r.Context())
-	if c == nil {
+	list, next := m.set(res), r.Clone(r.Context())
+	if len(list) == 0 {
 		return next
 	}
 	next.Header.Del("Cookie")
 	for _, old := range r.Cookies() {
-		if old.Name != m.cookie {
+		if list[old.Name] == nil {
 			next.AddCookie(old)
 		}
 	}
-	if c.MaxAge >= 0 {
-		next.AddCookie(c)
+	for _, c := range list {
+		if c.MaxAge >= 0 {
+			next.AddCookie(c)
+		}
 	}
 	return next
 }

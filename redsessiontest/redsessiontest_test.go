@@ -130,7 +130,13 @@ func TestWhatAResponseDidToTheSession(t *testing.T) {
 
 func TestAnyCookieThatConfigAllowsIsFound(t *testing.T) {
 	for _, c := range []redsession.Cookie{
-		{}, {Domain: "example.com"}, {Name: "sid"}, {InsecurePlainHTTP: true}, {Persistent: true},
+		{},
+		{Domain: "example.com"},
+		{Name: "sid"},
+		{InsecurePlainHTTP: true},
+		{Persistent: true},
+		{InsecureWhen: func(*http.Request) bool { return true }},
+		{InsecureWhen: func(*http.Request) bool { return false }},
 	} {
 		m := redsessiontest.New(t, func(cfg *redsession.Config) { cfg.Cookie = c })
 		r := get("/login")
@@ -412,4 +418,14 @@ func TestLoginAfterARevocationStands(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestLoginBeyondTheLimitIsHalfOpen(t *testing.T) {
+	m := redsessiontest.New(t, func(c *redsession.Config) { c.MaxPerUser, c.RefuseAtLimit = 1, true })
+	m.Login(httptest.NewRequest("GET", "/", nil), "alice")
+	m.With(m.Login(httptest.NewRequest("GET", "/", nil), "alice"), func(s *redsession.Session) {
+		if !s.AtLimit() || s.LoggedIn() {
+			t.Errorf("got AtLimit %v, LoggedIn %v, want true and false", s.AtLimit(), s.LoggedIn())
+		}
+	})
 }

@@ -1,11 +1,10 @@
 package ginsession_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -17,76 +16,105 @@ import (
 	"github.com/redsession/redsession/redsessiontest"
 )
 
-// guards are those of a Manager, for gin.
-func guards(m *redsession.Manager) map[string]gin.HandlerFunc {
-	return map[string]gin.HandlerFunc{
-		"RequireLogin":       ginsession.RequireLogin(m),
-		"RequireRecentLogin": ginsession.RequireRecentLogin(m, time.Minute),
-		"RequireLevel":       ginsession.RequireLevel(m, 2),
-		"RequireProof":       ginsession.RequireProof(m, time.Minute),
-	}
-}
-
-func binding(c *redsession.Config) {
-	c.Cookie = redsession.Cookie{}
-	c.DeviceBinding.Enabled = true
-}
-
-func TestGuardsOfAManagerAreAllHere(t *testing.T) {
-	have := guards(redsessiontest.New(t, binding).Manager)
-	for method := range reflect.TypeFor[*redsession.Manager]().Methods() {
-		if name := method.Name; strings.HasPrefix(name, "Require") && have[name] == nil {
-			t.Errorf("Manager.%s has no counterpart for gin", name)
-		}
-	}
-}
-
-func TestGuardsPassOnWhatTheyArePassed(t *testing.T) {
-	m := redsessiontest.New(t, binding)
+func TestRequireLevel(t *testing.T) {
+	m := redsessiontest.New(t)
 	e := engine(ginsession.Middleware(m.Manager))
-	e.GET("/login", func(c *gin.Context) { ginsession.FromContext(c).Login("alice", redsession.Proved(2, "pwd", "otp")) })
-	e.GET("/", func(c *gin.Context) { c.String(200, "bound: %t", ginsession.FromContext(c).DeviceBound()) })
-	after := 0
-	for name, guard := range guards(m.Manager) {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			e.Handle(method, "/"+name, guard, func(c *gin.Context) {
-				after++
-				c.String(200, "let in")
-			})
+	e.GET("/login", func(c *gin.Context) { ginsession.FromContext(c).Login("alice", redsession.Proved(1, "pwd")) })
+	e.GET("/factor", func(c *gin.Context) { ginsession.FromContext(c).Login("alice", redsession.Proved(2, "otp")) })
+	e.GET("/salaries", ginsession.RequireLevel(m.Manager, 2), func(c *gin.Context) { c.String(200, "gold") })
+	b := newBrowser(t, serve(t, e, false))
+	for _, step := range []struct {
+		path string
+		want int
+	}{{"/salaries", 401}, {"/login", 200}, {"/salaries", 401}, {"/factor", 200}, {"/salaries", 200}} {
+		if a := b.get(step.path); a.StatusCode != step.want || strings.Contains(a.body, "gold") != (step.want == 200 && step.path == "/salaries") {
+			t.Errorf("%s: got %d %q, want %d", step.path, a.StatusCode, a.body, step.want)
 		}
 	}
-	b := m.Browser()
-	for _, step := range []struct {
-		method, path string
-		wait         time.Duration
-		want         string
+}
+
+func TestCSRF(t *testing.T) {
+	m := redsessiontest.New(t)
+	e := engine(ginsession.Middleware(m.Manager), ginsession.CSRF(m.Manager))
+	e.POST("/login", func(c *gin.Context) { ginsession.FromContext(c).Login("alice") })
+	e.GET("/token", func(c *gin.Context) { c.String(200, ginsession.FromContext(c).CSRFToken()) })
+	e.POST("/pay", func(c *gin.Context) { c.String(200, "paid "+c.PostForm("to")) })
+	srv := serve(t, e, false)
+	b := newBrowser(t, srv)
+	if a := b.do("POST", "/login"); a.StatusCode != 200 {
+		t.Fatalf("the login: got %d %q", a.StatusCode, a.body)
+	}
+	token := b.get("/token").body
+	for _, row := range []struct {
+		name   string
+		form   url.Values
+		header [2]string
+		want   string
 	}{
-		{"GET", "/RequireLogin", 0, "401 Please log in.\n"},
-		{"GET", "/RequireLevel", 0, "401 Please log in.\n"},
-		{"GET", "/RequireProof", 0, "401 Please log in.\n"},
-		{"GET", "/login", 0, "200 "},
-		{"GET", "/", 0, "200 bound: false"}, // it is from now on
-		{"GET", "/", 0, "200 bound: true"},
-		{"GET", "/RequireLogin", 0, "200 let in"},
-		{"GET", "/RequireLevel", 0, "200 let in"},
-		{"GET", "/RequireRecentLogin", 0, "200 let in"},
-		{"GET", "/RequireProof", 0, "200 let in"},
-		{"POST", "/RequireProof", 2 * time.Minute, "403 This request is not allowed from here. Please load the page again.\n"},
-		{"GET", "/RequireProof", 0, "307 <a href=\"/RequireProof\">Temporary Redirect</a>.\n\n"},
-		{"GET", "/RequireProof", 0, "200 let in"},
-		{"POST", "/RequireProof", 0, "200 let in"},
-		{"GET", "/RequireRecentLogin", 0, "401 Please log in.\n"},
+		{"with the token in the form, whose body is still there", url.Values{"to": {"bob"}, redsession.CSRFField: {token}}, [2]string{}, "200 paid bob"},
+		{"with the token in the header", url.Values{"to": {"bob"}}, [2]string{redsession.CSRFHeader, token}, "200 paid bob"},
+		{"without a token", url.Values{"to": {"bob"}}, [2]string{}, "403 This request is not allowed from here. Please load the page again."},
+		{"from another site, with a token", url.Values{"to": {"bob"}, redsession.CSRFField: {token}}, [2]string{"Sec-Fetch-Site", "cross-site"}, "403 This request is not allowed from here. Please load the page again."},
 	} {
-		m.Advance(step.wait)
-		before := after
-		res := b.Do(e, httptest.NewRequest(step.method, "https://example.com"+step.path, nil))
+		r, _ := http.NewRequestWithContext(t.Context(), "POST", srv.URL+"/pay", strings.NewReader(row.form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if row.header[0] != "" {
+			r.Header.Set(row.header[0], row.header[1])
+		}
+		res, err := b.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
 		body, _ := io.ReadAll(res.Body)
-		got := fmt.Sprintf("%d %s", res.StatusCode, body)
-		if got != step.want {
-			t.Errorf("%s %s: got %q, want %q", step.method, step.path, got, step.want)
+		_ = res.Body.Close()
+		if got := strings.TrimSpace(res.Status[:4] + string(body)); got != row.want {
+			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
 		}
-		if let := strings.HasSuffix(step.want, "let in"); (after > before) != let {
-			t.Errorf("%s %s: the handler was called: %v, want %v", step.method, step.path, after > before, let)
+	}
+}
+
+// TestDeviceBinding has gin's engine in the place of a program's mux: the endpoints of device
+// binding are no routes, and are answered all the same.
+func TestDeviceBinding(t *testing.T) {
+	m := redsessiontest.New(t, func(c *redsession.Config) {
+		c.Cookie = redsession.Cookie{}
+		c.DeviceBinding.Enabled = true
+	})
+	e := engine(ginsession.Middleware(m.Manager))
+	e.GET("/login", func(c *gin.Context) { ginsession.FromContext(c).Login("alice") })
+	e.GET("/", func(c *gin.Context) { c.String(200, ginsession.FromContext(c).UserID()) })
+	proof := ginsession.RequireProof(m.Manager, time.Minute)
+	e.GET("/vault", proof, func(c *gin.Context) { c.String(200, "gold") })
+	e.POST("/vault", proof, func(c *gin.Context) { c.String(200, "gold") })
+	owner := m.Browser()
+	get := func(b *redsessiontest.Browser, path string, want int) string {
+		t.Helper()
+		res := b.Get(e, path)
+		body, _ := io.ReadAll(res.Body)
+		if res.StatusCode != want || (strings.Contains(string(body), "gold") != (want == 200 && path == "/vault")) {
+			t.Errorf("%s: got %d %q, want %d", path, res.StatusCode, body, want)
 		}
+		return string(body)
+	}
+	get(owner, "/vault", 401)
+	get(owner, "/login", 200)
+	get(owner, "/", 200)
+	get(owner, "/vault", 200)
+	thief := owner.Thief()
+	m.Advance(2 * time.Minute)
+	if res := owner.Do(e, httptest.NewRequest("POST", "https://example.com/vault", nil)); res.StatusCode != 403 {
+		t.Errorf("got %d for a POST without a fresh proof, want 403", res.StatusCode)
+	}
+	get(owner, "/vault", 307)
+	get(owner, "/vault", 200)
+	get(owner, "/session-binding/bounce.js", 200)
+	get(thief, "/vault", 307)
+	get(thief, "/vault", 401)
+	m.Advance(11 * time.Minute)
+	if got := get(owner, "/", 200); got != "alice" {
+		t.Errorf("the owner: got %q, want alice", got)
+	}
+	if got := get(thief, "/", 200); got != "" {
+		t.Errorf("the thief: got %q, want nobody", got)
 	}
 }

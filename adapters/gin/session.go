@@ -53,6 +53,10 @@ func RequireProof(m *redsession.Manager, max time.Duration) gin.HandlerFunc {
 	return guard(m.RequireProof(max))
 }
 
+// CSRF is m.CSRF for gin: it protects the handlers after it from cross-site request forgery.
+// It belongs after Middleware, by Engine.Use for all routes.
+func CSRF(m *redsession.Manager) gin.HandlerFunc { return guard(m.CSRF) }
+
 func guard(mw func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false

@@ -19,6 +19,7 @@ type stolenView struct {
 	Session, Both string // what a thief would type, with one cookie and with both
 	Chromium      string // what opens the page in a browser that can
 	Lifetime      time.Duration
+	Later         time.Duration // when both cookies are surely of no use
 }
 
 // stolen shows the cookies of the session, so that they can be copied into another program.
@@ -34,7 +35,7 @@ func (d *demo) stolen(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/stolen", http.StatusSeeOther)
 		return
 	}
-	v := stolenView{Secure: r.TLS != nil, Bound: s.DeviceBound(), Lifetime: bindingLifetime}
+	v := stolenView{Secure: r.TLS != nil, Bound: s.DeviceBound(), Lifetime: bindingLifetime, Later: bindingLifetime + time.Minute}
 	var session, all []string
 	for _, c := range r.Cookies() {
 		if !strings.Contains(c.Name, "session") {

@@ -35,6 +35,12 @@ SOURCE and PLACE are one of:
    scs URL             alexedwards/scs in Redis
    redistore URL       gorilla, gin and echo in Redis
    connect-redis URL   express-session in Redis
+   rbcervilla URL      gorilla with rbcervilla/redisstore
+   php-redis URL       PHP with the extension phpredis
+   odoo-redis URL      Odoo with camptocamp's session_redis
+   flask-redis URL     Flask-Session in Redis
+   django-redis URL    Django in a cache in Redis
+Sessions inside cookies, and scs in SQL, are taken over by your program alone.
 URL is the old Redis. REDSESSION_SOURCE_URL in its place keeps a password out of
 the list of processes.
 
@@ -67,22 +73,31 @@ func importCommand(c *console) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Usage: "overwrite what was imported before"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "read and count everything, write nothing"},
-			&cli.IntFlag{Name: "rate", Usage: "read at most `N` sessions a second (0: no limit)"},
-			&cli.StringFlag{Name: "user-from", Usage: "which value names the user, as user_id or passport.user; without it nobody counts as logged in (odoo: uid)"},
+			&cli.IntFlag{Name: "rate", Usage: "read at most `N` sessions a second (0: no limit; without it Redis has half of its time for others)"},
+			&cli.StringFlag{Name: "user-from", Usage: "which value names the user, as user_id or passport.user; without it nobody counts as logged in (odoo, odoo-redis and django-redis know it)"},
 			&cli.StringFlag{Name: "label", Usage: "the Label of the source in the servers' Config.Adopt, if it has one"},
 			&cli.BoolFlag{Name: "encrypt", Usage: "if the servers have Config.Encrypt"},
 			&cli.IntFlag{Name: "max-bytes", Usage: "Config.MaxBytes, if the servers have one"},
 			&cli.DurationFlag{Name: "lifetime", Usage: "life after the last use, where it is not stored (not scs)"},
 			&cli.StringFlag{Name: "owner", Usage: "folders: read only files of this `USER` and root"},
-			&cli.StringFlag{Name: "source-prefix", Usage: "Redis: how the old keys begin (scs: scs:session:, redistore: session_, connect-redis: sess:)"},
+			&cli.StringFlag{Name: "source-prefix", Usage: "Redis: how the old keys begin, if not as usual (scs:session:, session_, sess:, …); it may be empty"},
+			&cli.StringFlag{Name: "extension", Usage: "express-files: the store's fileExtension, if it is not .json; it may be empty"},
 			&cli.StringFlag{Name: "name", Usage: "gorilla-files: the session's name"},
 			&cli.StringFlag{Name: "key-file", Usage: "gorilla-files: the store's key pairs, in a `FILE`"},
 			&cli.BoolFlag{Name: "hashed-tokens", Usage: "scs: with HashTokenInStore"},
-			&cli.BoolFlag{Name: "browser-session", Usage: "gorilla-files, redistore, scs: the old cookies end with the browser"},
-			&cli.BoolFlag{Name: "persistent", Usage: "php-files: the old cookies survive the browser"},
+			&cli.BoolFlag{Name: "browser-session", Usage: "gorilla-files, redistore, rbcervilla, scs, django-redis: the old cookies end with the browser"},
+			&cli.BoolFlag{Name: "persistent", Usage: "php-files, php-redis: the old cookies survive the browser"},
 		},
 		Action: c.importSessions,
 	}
+}
+
+// importRate is the Rate of the import: 0 is said by leaving it out.
+func importRate(cmd *cli.Command) int {
+	if n := cmd.Int("rate"); n != 0 || !cmd.IsSet("rate") {
+		return n
+	}
+	return -1
 }
 
 // importTimeout is for one batch. A tool may wait longer than a request.
@@ -115,7 +130,7 @@ func (c *console) importSessions(ctx context.Context, cmd *cli.Command) (err err
 		return usagef("%s", strings.TrimPrefix(firstLine(err), "Config."))
 	}
 	defer m.Close()
-	report, err := c.runImport(ctx, m, from, importer.Options{Force: cmd.Bool("force"), DryRun: cmd.Bool("dry-run"), Rate: cmd.Int("rate")})
+	report, err := c.runImport(ctx, m, from, importer.Options{Force: cmd.Bool("force"), DryRun: cmd.Bool("dry-run"), Rate: importRate(cmd)})
 	if printErr := c.printReport(report, cmd.Bool("json")); printErr != nil {
 		return printErr
 	}
@@ -209,7 +224,7 @@ func (c *console) concludeImport(ctx context.Context, from *origin, r importer.R
 		c.note("no session to import was found in %s: is it the right place?", clean(from.place))
 	case from.user != "" && !from.anybody.Load():
 		c.note("no session names a user in --user-from %s: nobody is logged in by them", from.user)
-	case from.user == "" && from.kind.name != "odoo":
+	case from.user == "" && !from.kind.knowsUsers():
 		c.note("nobody counts as logged in: --user-from says which value names the user, and --force changes what is imported already")
 	}
 	if r.Skipped[importer.UnknownType] > 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -39,8 +38,11 @@ var kinds = []kind{
 		return s, &s.Common, nil
 	}},
 	{"gorilla-files", "", []string{"lifetime", "owner", "user-from", "name", "key-file", "browser-session"}, openGorilla},
-	{"express-files", "", []string{"lifetime", "owner", "user-from"}, func(_ *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
+	{"express-files", "", []string{"lifetime", "owner", "user-from", "extension"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
 		s := importer.ExpressFiles(o.place)
+		if s.Extension = cmd.String("extension"); cmd.IsSet("extension") && s.Extension == "" {
+			s.Extension = importer.None
+		}
 		return s, &s.Common, nil
 	}},
 	{"php-files", "", []string{"lifetime", "owner", "user-from", "persistent"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
@@ -49,19 +51,47 @@ var kinds = []kind{
 		return s, &s.Common, nil
 	}},
 	{"scs", "scs:session:", []string{"source-prefix", "user-from", "hashed-tokens", "browser-session"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
-		s := importer.SCS(o.old.client, o.old.prefix)
+		s := importer.SCS(o.old.client, o.prefix)
 		s.HashedTokens, s.BrowserSession = cmd.Bool("hashed-tokens"), cmd.Bool("browser-session")
 		return s, &s.Common, nil
 	}},
 	{"redistore", "session_", []string{"lifetime", "source-prefix", "user-from", "browser-session"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
-		s := importer.Redistore(o.old.client, o.old.prefix)
+		s := importer.Redistore(o.old.client, o.prefix)
 		s.BrowserSession = cmd.Bool("browser-session")
 		return s, &s.Common, nil
 	}},
 	{"connect-redis", "sess:", []string{"lifetime", "source-prefix", "user-from"}, func(_ *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
-		s := importer.ConnectRedis(o.old.client, o.old.prefix)
+		s := importer.ConnectRedis(o.old.client, o.prefix)
 		return s, &s.Common, nil
 	}},
+	{"rbcervilla", "session:", []string{"lifetime", "source-prefix", "user-from", "browser-session"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
+		s := importer.Rbcervilla(o.old.client, o.prefix)
+		s.BrowserSession = cmd.Bool("browser-session")
+		return s, &s.Common, nil
+	}},
+	{"php-redis", "PHPREDIS_SESSION:", []string{"lifetime", "source-prefix", "user-from", "persistent"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
+		s := importer.PHPRedis(o.old.client, o.prefix)
+		s.Persistent = cmd.Bool("persistent")
+		return s, &s.Common, nil
+	}},
+	{"odoo-redis", "session:", []string{"lifetime", "source-prefix"}, func(_ *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
+		s := importer.OdooRedis(o.old.client, o.prefix)
+		return s, &s.Common, nil
+	}},
+	{"flask-redis", "session:", []string{"lifetime", "source-prefix", "user-from"}, func(_ *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
+		s := importer.FlaskRedis(o.old.client, o.prefix)
+		return s, &s.Common, nil
+	}},
+	{"django-redis", ":1:django.contrib.sessions.cache", []string{"lifetime", "source-prefix", "user-from", "browser-session"}, func(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
+		s := importer.DjangoRedis(o.old.client, o.prefix)
+		s.BrowserSession = cmd.Bool("browser-session")
+		return s, &s.Common, nil
+	}},
+}
+
+// knowsUsers tells of a source that names the user by itself.
+func (k kind) knowsUsers() bool {
+	return k.name == "odoo" || k.name == "odoo-redis" || k.name == "django-redis"
 }
 
 func openGorilla(cmd *cli.Command, o *origin) (importer.Source, *importer.Common, error) {
@@ -86,6 +116,7 @@ type origin struct {
 	kind    kind
 	place   string  // the folder, or the old Redis without its password
 	old     *target // nil for a folder
+	prefix  string  // of the keys in it, as importer takes it
 	source  importer.Source
 	user    string      // --user-from
 	anybody atomic.Bool // some session names a user
@@ -188,9 +219,15 @@ func (o *origin) locate(cmd *cli.Command, place string) error {
 		}
 		return nil
 	}
-	prefix := cmp.Or(cmd.String("source-prefix"), o.kind.prefix)
-	if cmd.IsSet("source-prefix") && cmd.String("source-prefix") == "" {
-		return usagef("--source-prefix is empty: leave it out for %q", o.kind.prefix)
+	prefix := cmd.String("source-prefix")
+	switch {
+	case !cmd.IsSet("source-prefix"):
+		prefix = o.kind.prefix
+		o.prefix = prefix
+	case prefix == "":
+		o.prefix = importer.None
+	default:
+		o.prefix = prefix
 	}
 	client, err := redisurl.Client(place, cmd.Duration("timeout"))
 	if err != nil {

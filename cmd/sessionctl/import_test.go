@@ -138,6 +138,8 @@ func TestImportFromEveryFolder(t *testing.T) {
 		{"gorilla", "session_" + gorillaSID, gorillaFile(t, signing), "gorilla-files DIR --name sid --key-file KEYS --user-from user_id", "42"},
 		{"gorilla, encrypted", "session_" + gorillaSID, gorillaFile(t, sealed, sealingKey), "gorilla-files DIR --name sid --key-file KEYS --user-from user_id", "42"},
 		{"express", expressSID + ".json", expressBody, "express-files DIR --user-from passport.user", "ada"},
+		{"express, with another extension", "u.7.sess", expressBody, "express-files DIR --extension .sess --user-from passport.user", "ada"},
+		{"express, without an extension", expressSID, expressBody, "express-files DIR --extension= --user-from passport.user", "ada"},
 		{"PHP", "sess_" + phpSID, string(phpBody), "php-files DIR --user-from name --persistent", "ada"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -169,6 +171,12 @@ func TestImportFromEveryRedis(t *testing.T) {
 		{"scs with hashed tokens", "mine:" + scsSID, scsBody, "scs URL --hashed-tokens --source-prefix mine: --user-from user_id", "42"},
 		{"redistore", "session_" + gorillaSID, redistoreBody, "redistore URL --user-from user_id --browser-session", "42"},
 		{"connect-redis", "sess:" + expressSID, expressBody, "connect-redis URL --user-from passport.user", "ada"},
+		{"connect-redis, without a prefix", "u:1/a", expressBody, "connect-redis URL --source-prefix= --user-from passport.user", "ada"},
+		{"rbcervilla", "session:" + strings.Repeat("A", 103), redistoreBody, "rbcervilla URL --user-from user_id", "42"},
+		{"PHP in Redis", "PHPREDIS_SESSION:" + phpSID, "user_id|i:42;", "php-redis URL --user-from user_id", "42"},
+		{"Odoo in Redis", "session::prod:" + odooSID, odooBody, "odoo-redis URL --source-prefix session::prod:", "42"},
+		{"Flask in Redis", "session:51769844-3d2c-4bba-af22-8d8bec5821bc", `{"_permanent": true, "user_id": 42}`, "flask-redis URL --user-from user_id", "42"},
+		{"Django in Redis", ":1:django.contrib.sessions.cache" + phpSID, `{"_auth_user_id": "42"}`, "django-redis URL", "42"},
 		{"connect-redis, a number for the user", "sess:" + expressSID, expressBody, "connect-redis URL --user-from user_id", "42"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -298,7 +306,6 @@ func TestImportWrongUse(t *testing.T) {
 		{"no bytes", "odoo " + dir + " --max-bytes 0", "--max-bytes is 0"},
 		{"a label that is none", "odoo " + dir + " --label A_b", "--label: want"},
 		{"an empty value for the user", "scs " + old + " --user-from=", "--user-from is empty"},
-		{"an empty prefix", "scs " + old + " --source-prefix=", "--source-prefix is empty"},
 		{"gorilla without a name", "gorilla-files " + dir, "needs --name"},
 		{"gorilla without keys", "gorilla-files " + dir + " --name sid", "needs --key-file"},
 		{"a key file that is not there", "gorilla-files " + dir + " --name sid --key-file " + dir + "/none", "no such file"},

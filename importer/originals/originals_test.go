@@ -18,6 +18,7 @@ import (
 	ginredis "github.com/gin-contrib/sessions/redis"
 	"github.com/gin-gonic/gin"
 	"github.com/gorilla/sessions"
+	rbcervilla "github.com/rbcervilla/redisstore/v9"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession"
@@ -180,6 +181,17 @@ func TestRedistore(t *testing.T) {
 		cookie := visit(t, gorilla(t, store))
 		check(t, importer.Redistore(client, ""), importer.AdoptRedistore(client, "", name, hashKey, blockKey), cookie, 30*24*time.Hour)
 	}
+}
+
+func TestRbcervilla(t *testing.T) {
+	_, client := start(t)
+	store, err := rbcervilla.NewRedisStore(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Options(sessions.Options{Path: "/", MaxAge: 3600})
+	source := importer.Rbcervilla(client, "")
+	check(t, source, source.Adopt(name), visit(t, gorilla(t, store)), time.Hour)
 }
 
 func TestGinContrib(t *testing.T) {

@@ -34,21 +34,26 @@ func (j jar) get(h http.Handler, path string) string {
 	return w.Body.String()
 }
 
-// TestARollingDeployLogsNobodyOut has a browser talk to a server with scs and to
-// one of ours in turn, until it logs out at ours.
 func TestARollingDeployLogsNobodyOut(t *testing.T) {
 	_, client := start(t)
 	manager := scs.New()
 	manager.Store = goredisstore.New(client.(*redis.Client))
+	source := importer.SCS(client, "")
+	source.UserID = byName
+	rolling(t, manager, source.Adopt(""))
+}
+
+// rolling has a browser talk to a server with scs and to one of ours in turn, until it
+// logs out at ours.
+func rolling(t *testing.T, manager *scs.SessionManager, legacy redsession.Legacy) {
+	t.Helper()
+	_, client := start(t)
 	old := manager.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/login" {
 			manager.Put(r.Context(), "name", "ada")
 		}
 		_, _ = io.WriteString(w, manager.GetString(r.Context(), "name"))
 	}))
-	source := importer.SCS(client, "")
-	source.UserID = func(rec redsession.LegacyRecord) string { return rec.Values["name"].(string) }
-	legacy := source.Adopt("")
 	legacy.SideBySide = true
 	m, err := redsession.New(redsession.Config{
 		Client: client, Secrets: [][]byte{hashKey}, RedisTimeout: time.Minute, Adopt: []redsession.Legacy{legacy},

@@ -60,9 +60,10 @@ func encode(v any) (string, error) {
 		return "", err
 	}
 	text := strings.TrimSuffix(b.String(), "\n")
-	// encoding/json writes this escape in the place of a byte that is not UTF-8, and so does
-	// who makes JSON by themselves and means it.
-	if strings.Contains(text, `\ufffd`) && invalid(reflect.ValueOf(v), 0) {
+	// encoding/json writes this in the place of a byte that is not UTF-8, up to Go 1.26 as an
+	// escape, and so does who makes JSON by themselves and means it.
+	replaced := strings.Contains(text, `\ufffd`) || strings.Contains(text, "\ufffd")
+	if replaced && invalid(reflect.ValueOf(v), 0) {
 		return "", ErrNotUTF8
 	}
 	return text, nil

@@ -22,7 +22,7 @@ const (
 	hashedUserLen   = 22 // base64url of them
 	hashedTagLen    = 24 // of a tag's keyed hash
 	bindingIDLen    = 8
-	thumbprintLen   = 43 // base64url of a SHA-256
+	thumbprintLen   = 43 // of the key of a device
 )
 
 // SID is the secret that only the cookie holds: 256 bits of crypto/rand (OWASP ASVS
@@ -98,14 +98,6 @@ func (s Space) Import(source string) string { return s.prefix + "import:" + sour
 // a cluster gives a meaning of its own.
 func (s Space) Binding(identifier string) string { return s.prefix + "bind:" + identifier }
 
-// Device returns the identifier that key is the public key of a device for, and whether it is
-// one.
-func (s Space) Device(key string) (identifier string, ok bool) {
-	identifier, ok = strings.CutPrefix(key, s.prefix+"bind:")
-	bindingID, thumbprint, dotted := strings.Cut(identifier, ".")
-	return identifier, ok && dotted && len(bindingID) == bindingIDLen && len(thumbprint) == thumbprintLen && isBase64URL(bindingID) && isBase64URL(thumbprint)
-}
-
 // Probe is the nth of the keys that are written and removed to learn whether Redis
 // takes writes. They live for seconds.
 func (s Space) Probe(n int) string { return s.prefix + "probe:" + strconv.Itoa(n) }
@@ -129,6 +121,13 @@ func (s Space) SessionID(key string) (id string, ok bool) {
 func (s Space) IsTag(key string) bool {
 	hash, ok := strings.CutPrefix(key, s.prefix+"tag:")
 	return ok && len(hash) == hashedTagLen && isBase64URL(hash)
+}
+
+// IsBinding tells whether key is that of some device's public key.
+func (s Space) IsBinding(key string) bool {
+	identifier, ok := strings.CutPrefix(key, s.prefix+"bind:")
+	id, thumbprint, _ := strings.Cut(identifier, ".")
+	return ok && len(id) == bindingIDLen && isBase64URL(id) && len(thumbprint) == thumbprintLen && isBase64URL(thumbprint)
 }
 
 // IsUser tells whether key is the index of some user's sessions.

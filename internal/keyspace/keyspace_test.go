@@ -83,28 +83,6 @@ func TestUserKeys(t *testing.T) {
 	}
 }
 
-func TestDeviceKeys(t *testing.T) {
-	t.Parallel()
-	s := keyspace.New("p:")
-	for _, row := range []struct {
-		name, key string
-		want      bool
-	}{
-		{"of a device", s.Binding("AAAAAAAA." + strings.Repeat("b", 43)), true},
-		{"of another prefix", "q:bind:AAAAAAAA." + strings.Repeat("b", 43), false},
-		{"without a dot", s.Binding("AAAAAAAAA" + strings.Repeat("b", 43)), false},
-		{"with a short id", s.Binding("AAAAAAA." + strings.Repeat("b", 43)), false},
-		{"with a long thumbprint", s.Binding("AAAAAAAA." + strings.Repeat("b", 44)), false},
-		{"with another character", s.Binding("AAAAAAA*." + strings.Repeat("b", 43)), false},
-		{"a user's", s.User("alice"), false},
-		{"a session's", s.Session(keyspace.NewSID().ID()), false},
-	} {
-		if _, got := s.Device(row.key); got != row.want {
-			t.Errorf("%s: got %v, want %v", row.name, got, row.want)
-		}
-	}
-}
-
 func TestPatternsMatchTheirPrefixAlone(t *testing.T) {
 	t.Parallel()
 	if got, want := keyspace.New(`a*[b]-^?\`).Pattern(), `a\*\[b\]\-\^\?\\*`; got != want {

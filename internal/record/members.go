@@ -1,7 +1,7 @@
 package record
 
 // order is the order in which the optional members of a record are written.
-const order = "caxiwneoupksrgmbhfljqyYzL"
+const order = "caxiwneoupksrgmbhfljqyYzLP"
 
 var what = map[byte]string{'b': "binding", 'h': "thumbprint", 'o': "origin", 'u': "user id", 's': "user stamp", 'r': "remote address", 'g': "user agent", 'm': "source", 'l': "label", 'j': "tags", 'q': "proof", 'y': "actor", 'Y': "actor's stamp", 'L': "leases"}
 
@@ -12,6 +12,8 @@ func (r *Record) flag(name byte) *bool {
 		return &r.Pending
 	case 'f':
 		return &r.TurnDue
+	case 'P':
+		return &r.AtLimit
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ type Record struct {
 	Origin     string
 	User       string
 	Pending    bool  // password accepted, second factor missing
+	AtLimit    bool  // no factor is missing but a place among the user's logins
 	Remember   int64 // seconds asked for with RememberFor
 	Ceiling    int64 // what Deadline is never moved past, asked for with LimitTo
 	Stamp      string

@@ -41,7 +41,7 @@ func full() *record.Record {
 		Written: 1_790_000_002, Issued: 1_790_000_003, Seen: 1_790_000_004, Origin: id,
 		User: `al"ice\ <é> 日本`, Pending: true, Remember: 86_400, Ceiling: 1_791_000_000, Stamp: "c3RhbXAtc3Rh",
 		RemoteAddr: "2001:db8::1", UserAgent: "Mozilla/5.0 (X11)\t\u2028", Source: "scs",
-		Binding: "abcd_-01", Thumbprint: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", TurnDue: true, Leases: "c3RhbXAtc3Rhbnum.mz8k2q",
+		Binding: "abcd_-01", Thumbprint: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", TurnDue: true, AtLimit: true, Leases: "c3RhbXAtc3Rhbnum.mz8k2q",
 		Label: "Ada's laptop", Tags: "hash1 hash2", Proved: "2 pwd otp", Actor: "bob@example.org", ActorStamp: "c3RhbXAtYm9i",
 	}
 	r.SetFields([]record.Field{

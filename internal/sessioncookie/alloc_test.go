@@ -10,7 +10,7 @@ func TestCookieReadingAllocatesNothing(t *testing.T) {
 	r := request([]string{"theme=dark; session=" + valueOf(t, ours, token(1)), "session=" + valueOf(t, ours, token(2))})
 	found := 0
 	allocs := testing.AllocsPerRun(100, func() {
-		_, ts := ours.Read(r, now)
+		_, ts := ours.Read(r, false, now)
 		found = len(ts.All())
 	})
 	if allocs != 0 || found != 2 {

@@ -52,7 +52,7 @@ func TestCookiesOfARequest(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			r := request(row.lines)
-			req, ts := ours.Read(r, now)
+			req, ts := ours.Read(r, false, now)
 			if !reflect.DeepEqual(req, row.want) || !slices.Equal(ts.All(), row.found) {
 				t.Errorf("got %+v and %v, want %+v and %v", req, ts.All(), row.want, row.found)
 			}
@@ -81,10 +81,10 @@ func TestCookieThatOnlyLooksLikeOursIsNone(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			if req, ts := ours.Read(request([]string{row.line}), now); !reflect.DeepEqual(req, sessioncookie.Request{}) || len(ts.All()) > 0 {
+			if req, ts := ours.Read(request([]string{row.line}), false, now); !reflect.DeepEqual(req, sessioncookie.Request{}) || len(ts.All()) > 0 {
 				t.Errorf("got %+v and %v, want nothing", req, ts.All())
 			}
-			if _, ts := ours.Read(request([]string{row.line + "; session=" + good}), now); len(ts.All()) != 1 {
+			if _, ts := ours.Read(request([]string{row.line + "; session=" + good}), false, now); len(ts.All()) != 1 {
 				t.Errorf("got %v, want the real cookie that comes too", ts.All())
 			}
 		})
@@ -96,7 +96,7 @@ func TestCookieOfTheURLIsNotRead(t *testing.T) {
 	c := sessioncookie.New(sessioncookie.Attributes{Name: "session"}, "X-Session", sessioncookie.Keys{Session: [][]byte{newKey}})
 	r := request(nil)
 	r.URL.RawQuery = "session=" + valueOf(t, ours, token(1)) + "&X-Session=" + valueOf(t, ours, token(1))
-	if req, ts := c.Read(r, now); !reflect.DeepEqual(req, sessioncookie.Request{}) || len(ts.All()) > 0 {
+	if req, ts := c.Read(r, false, now); !reflect.DeepEqual(req, sessioncookie.Request{}) || len(ts.All()) > 0 {
 		t.Errorf("got %+v and %v, want nothing", req, ts.All())
 	}
 }
@@ -121,7 +121,7 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportAllocs()
 			r := request(row.lines, row.fields...)
 			for b.Loop() {
-				if _, ts := row.codec.Read(r, now); len(ts.All()) == 0 {
+				if _, ts := row.codec.Read(r, false, now); len(ts.All()) == 0 {
 					b.Fatal("got no token")
 				}
 			}

@@ -127,7 +127,7 @@ func TestHeaderTransport(t *testing.T) {
 			if row.cookie != none {
 				lines = []string{row.cookie}
 			}
-			req, ts := row.at.Read(request(lines, row.fields...), now)
+			req, ts := row.at.Read(request(lines, row.fields...), false, now)
 			known := byte(0)
 			if found := ts.All(); len(found) == 1 {
 				known = found[0].SID[0]
@@ -197,7 +197,7 @@ func TestEndingCookieIsNoSession(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.AddCookie(&http.Cookie{Name: "session", Value: cookie.Value})
-			req, ts := row.codec.Read(r, row.at)
+			req, ts := row.codec.Read(r, false, row.at)
 			if len(ts.All()) > 0 || len(req.Ending) != row.ending || req.Invalid != row.rejected || row.ending > 0 && req.Ending[0].SID != tk.SID {
 				t.Errorf("got %d sessions and %+v, want %d to end, %d rejected", len(ts.All()), req, row.ending, row.rejected)
 			}

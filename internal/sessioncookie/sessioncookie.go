@@ -51,15 +51,30 @@ type Attributes struct {
 	Partitioned       bool
 	Persistent        bool // every cookie is kept when the browser closes
 	InsecurePlainHTTP bool // the cookie is not Secure
+	// InsecureWhen tells which requests without TLS have a cookie of their own, that is not
+	// Secure. Unset, none has.
+	InsecureWhen func(*http.Request) bool
 }
 
 // Codec reads and sends the tokens of one Manager. It is immutable and safe for
 // concurrent use.
 type Codec struct {
+	header   string // in canonical form; none if empty
+	secure   *face
+	insecure *face // nil without InsecureWhen
+	when     func(*http.Request) bool
+}
+
+// face is what a Codec is to the requests of one mode. What one has signed, for the name of
+// its cookie, is nothing to the other.
+type face struct {
 	attributes Attributes
-	header     string // in canonical form; none if empty
 	session    *purpose
 	ending     *purpose
+}
+
+func newFace(a Attributes, keys Keys) *face {
+	return &face{attributes: a, session: newPurpose(a.Name, keys.Session), ending: newPurpose("ending "+a.Name, keys.Ending)}
 }
 
 // Keys sign values (HMAC-SHA256). The first of each list signs, all of them verify. Those
@@ -69,10 +84,12 @@ type Keys struct{ Session, Ending [][]byte }
 // New returns a Codec for cookies with attributes a and, unless it is empty, for the
 // header of that name. Without keys no value is ours, and Send fails.
 func New(a Attributes, header string, keys Keys) *Codec {
-	return &Codec{
-		attributes: a, header: http.CanonicalHeaderKey(header),
-		session: newPurpose(a.Name, keys.Session), ending: newPurpose("ending "+a.Name, keys.Ending),
+	c := &Codec{header: http.CanonicalHeaderKey(header), secure: newFace(a, keys), when: a.InsecureWhen}
+	if c.when != nil {
+		a.Name, a.InsecurePlainHTTP = BareName(a.Name), true
+		c.insecure = newFace(a, keys)
 	}
+	return c
 }
 
 // Tokens are those that a request brought, in its order: signed by us, not past their
@@ -108,6 +125,8 @@ type Request struct {
 	Cookie  bool // a cookie of our name came, and was looked at
 	Header  bool // the header came, and was looked at instead of cookies
 	Browser bool // Fetch Metadata says that a browser sent it; false if no header is configured
+	// Insecure is the request's mode: it knows the cookie alone that is not Secure.
+	Insecure bool
 	// Ending are the sessions whose logout an outage or a refusal kept from Redis: the cookie asks whoever
 	// gets it to end them, and leads to no session.
 	Ending []Token
@@ -117,14 +136,17 @@ type Request struct {
 // configured and came, takes the place of every cookie, whatever it holds. An empty
 // header asks for the value in the header; a browser's counts as none, since Send gives
 // a browser nothing there. Without the header the first MaxCookies cookies of our name
-// are looked at; the same value twice is one.
-func (c *Codec) Read(r *http.Request, now time.Time) (req Request, ts Tokens) {
+// are looked at; the same value twice is one. The mode, which Insecure has told, decides which
+// name is ours.
+func (c *Codec) Read(r *http.Request, insecure bool, now time.Time) (req Request, ts Tokens) {
+	f := c.face(insecure)
+	req.Insecure = f == c.insecure
 	if c.header != "" {
 		req.Browser = fromBrowser(r.Header)
 		if values := r.Header[c.header]; len(values) > 0 && (values[0] != "" || !req.Browser) {
 			req.Header = true
 			if values[0] != "" {
-				c.take(&req, &ts, plain(values[0]), now)
+				f.take(&req, &ts, plain(values[0]), now)
 			}
 			return req, ts
 		}
@@ -134,7 +156,7 @@ func (c *Codec) Read(r *http.Request, now time.Time) (req Request, ts Tokens) {
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			name, value, _ := strings.Cut(textproto.TrimString(pair), "=")
-			if name != c.attributes.Name {
+			if name != f.attributes.Name {
 				continue
 			}
 			req.Cookie = true
@@ -148,17 +170,17 @@ func (c *Codec) Read(r *http.Request, now time.Time) (req Request, ts Tokens) {
 			}
 			tried[n] = value
 			n++
-			c.take(&req, &ts, value, now)
+			f.take(&req, &ts, value, now)
 		}
 	}
 	return req, ts
 }
 
 // take counts a plain value where it belongs.
-func (c *Codec) take(req *Request, ts *Tokens, value string, now time.Time) {
-	tk, ok := c.session.decode(value)
+func (f *face) take(req *Request, ts *Tokens, value string, now time.Time) {
+	tk, ok := f.session.decode(value)
 	if !ok {
-		if tk, ok = c.ending.decode(value); ok {
+		if tk, ok = f.ending.decode(value); ok {
 			if tk.Deadline > now.Unix() {
 				req.Ending = append(req.Ending, tk)
 			} else {
@@ -216,13 +238,14 @@ func fromBrowser(h http.Header) bool {
 // says so: until the deadline, and for 400 days at most. The error is that of a Codec
 // without keys.
 func (c *Codec) Send(h http.Header, req *Request, t Token, persistent bool, now time.Time) error {
-	value, err := c.session.encode(t)
+	f := c.face(req.Insecure)
+	value, err := f.session.encode(t)
 	if err != nil {
 		return fmt.Errorf("signing session cookie: %w", err)
 	}
 	if !req.Header || req.Browser {
-		cookie := c.cookie(value)
-		if persistent || c.attributes.Persistent {
+		cookie := f.cookie(value)
+		if persistent || f.attributes.Persistent {
 			cookie.MaxAge = int(max(1, min(t.Deadline-now.Unix(), maxAge))) // 0 would be no Max-Age
 		}
 		h.Add("Set-Cookie", cookie.String())
@@ -241,12 +264,13 @@ func (c *Codec) SendEnding(h http.Header, req *Request, t Token, persistent bool
 	if req.Header {
 		return false, nil
 	}
-	value, err := c.ending.encode(t)
+	f := c.face(req.Insecure)
+	value, err := f.ending.encode(t)
 	if err != nil {
 		return false, fmt.Errorf("signing ending cookie: %w", err)
 	}
-	cookie := c.cookie(value)
-	if persistent || c.attributes.Persistent {
+	cookie := f.cookie(value)
+	if persistent || f.attributes.Persistent {
 		cookie.MaxAge = int(max(1, min(t.Deadline-now.Unix(), maxAge)))
 	}
 	h.Add("Set-Cookie", cookie.String())
@@ -260,14 +284,30 @@ func (c *Codec) Expire(h http.Header, req *Request) {
 		h.Set(c.header, "")
 		return
 	}
-	cookie := c.cookie("")
+	c.face(req.Insecure).expire(h)
+}
+
+// ExpireStray makes the client that sent r, which was read as req, forget the cookie of
+// insecure requests, if that came with a secure one. It looks at no value.
+func (c *Codec) ExpireStray(h http.Header, r *http.Request, req *Request) {
+	if c.insecure == nil || req.Insecure || req.Header {
+		return
+	}
+	Find(r, c.insecure.attributes.Name, "", func(string) bool {
+		c.insecure.expire(h)
+		return true
+	})
+}
+
+func (f *face) expire(h http.Header) {
+	cookie := f.cookie("")
 	cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
 	h.Add("Set-Cookie", cookie.String())
 }
 
 // cookie has the attributes that make a browser put one cookie in the place of another.
-func (c *Codec) cookie(value string) *http.Cookie {
-	a := c.attributes
+func (f *face) cookie(value string) *http.Cookie {
+	a := f.attributes
 	return &http.Cookie{
 		Name: a.Name, Value: value, Path: a.Path, Domain: a.Domain,
 		Secure: !a.InsecurePlainHTTP, HttpOnly: true, SameSite: a.SameSite, Partitioned: a.Partitioned,

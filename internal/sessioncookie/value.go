@@ -39,8 +39,15 @@ func plain(value string) string {
 }
 
 // Decode returns the token in value, and whether one of our keys signed it for our
-// cookie's name. The value may be padded and in double quotes. Its deadline may be past.
-func (c *Codec) Decode(value string) (Token, bool) { return c.session.decode(plain(value)) }
+// cookie's name, or for that of the other mode. The value may be padded and in double quotes.
+// Its deadline may be past.
+func (c *Codec) Decode(value string) (tk Token, ok bool) {
+	value = plain(value)
+	if tk, ok = c.secure.session.decode(value); !ok && c.insecure != nil {
+		tk, ok = c.insecure.session.decode(value)
+	}
+	return tk, ok
+}
 
 // purpose is what a value is signed for. One that was signed for another is none of its.
 type purpose struct {

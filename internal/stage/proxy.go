@@ -62,7 +62,9 @@ func AtMost(n int64, hits *atomic.Int64, pick func(args []string) bool) func(arg
 func StoresRecord(args []string) bool { return does(args, "insert") }
 
 // EntersIndex picks the command that enters a session in its user's index: that of a login, or that of a rotation.
-func EntersIndex(args []string) bool { return does(args, "enter") || does(args, "move") }
+func EntersIndex(args []string) bool {
+	return does(args, "enter") || does(args, "admit") || does(args, "move")
+}
 
 // SetsTombstone picks the command that decides on a session that is there: what puts another record or a tombstone in its
 // place, and what ends it.

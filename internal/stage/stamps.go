@@ -25,9 +25,10 @@ func (st *Stamps) Set(stamp string, err error) {
 }
 
 // Configure has a Manager use st.
-func (st *Stamps) Configure(c *redsession.Config) { c.UserStamp = st.of }
+func (st *Stamps) Configure(c *redsession.Config) { c.UserStamp = st.Of }
 
-func (st *Stamps) of(context.Context, string) (string, error) {
+// Of is the stamp of a user.
+func (st *Stamps) Of(context.Context, string) (string, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.stamp, st.err

@@ -113,9 +113,9 @@ func (s *Store) exchangeOnce(ctx context.Context, e *exchange, send func(context
 	if err := s.allow(ctx, e); err != nil { // which may say what failed before, with a meaning of its own
 		return s.newError(*e, err)
 	}
-	done := func(error) {}
+	done := func(int, error) {}
 	if s.trace != nil {
-		done = s.trace(ctx, e.names())
+		ctx, done = s.trace(ctx, e.names())
 	}
 	sent := time.Now()
 	err := s.topology.Bounded(ctx, send)
@@ -127,8 +127,9 @@ func (s *Store) exchangeOnce(ctx context.Context, e *exchange, send func(context
 	} else {
 		s.report(ctx, *e, sent, err)
 	}
-	done(err)
-	return s.wrap(*e, err)
+	err = s.wrap(*e, err)
+	done(0, err)
+	return err
 }
 
 // names are those of the commands.

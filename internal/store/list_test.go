@@ -294,9 +294,9 @@ func TestTraceShowsNamesAlone(t *testing.T) {
 	srv := redistest.Start(t)
 	var began, ended []string
 	s := checked(t, client(t, srv.Addr), func(c *store.Config) {
-		c.Trace = func(_ context.Context, commands []string) func(error) {
+		c.Trace = func(ctx context.Context, commands []string) (context.Context, func(int, error)) {
 			began = append(began, strings.Join(commands, " "))
-			return func(err error) { ended = append(ended, fmt.Sprint(err)) }
+			return ctx, func(_ int, err error) { ended = append(ended, fmt.Sprint(err)) }
 		}
 	})
 	ctx := t.Context()

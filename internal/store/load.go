@@ -52,7 +52,10 @@ type loading struct {
 	expire  *redis.BoolCmd
 	both    [2]redis.Cmder
 	err     error // of the exchange with Redis
+	shared  int   // how many went in the same pipeline
 }
+
+var loadNames = []string{"GET", "EXPIRE"}
 
 func (l *loads) newLoading(key string, ttl time.Duration) *loading {
 	if !l.pool {
@@ -85,11 +88,8 @@ func (s *Store) Load(ctx context.Context, deadline time.Time, key string, ttl ti
 		primary = s.topology.Primary(ctx, key)
 	}
 	op := s.loads.newLoading(key, ttl)
-	if err := s.loads.of(primary).Do(ctx, deadline, op); err != nil {
+	if err := s.loads.do(ctx, primary, deadline, op); err != nil {
 		return v, nil, s.wrap(e, err)
-	}
-	if op.err != nil {
-		return v, nil, s.wrap(e, op.err)
 	}
 	v, refused = stringValue(op.get.Val(), op.get.Err()), op.expire.Err()
 	if refused != nil {
@@ -102,6 +102,21 @@ func (s *Store) Load(ctx context.Context, deadline time.Time, key string, ttl ti
 	return v, refused, nil
 }
 
+// do performs op in a pipeline that it shares. After an error op must not be looked at.
+func (l *loads) do(ctx context.Context, primary string, deadline time.Time, op *loading) (err error) {
+	shared := 1
+	if l.store.trace != nil {
+		var done func(int, error)
+		ctx, done = l.store.trace(ctx, loadNames)
+		defer func() { done(shared, err) }()
+	}
+	if err := l.of(primary).Do(ctx, deadline, op); err != nil {
+		return err
+	}
+	shared = op.shared
+	return op.err
+}
+
 // run performs ops in one pipeline.
 func (l *loads) run(deadline time.Time, ops []*loading) {
 	s := l.store
@@ -112,11 +127,8 @@ func (l *loads) run(deadline time.Time, ops []*loading) {
 		pipe = s.client.Pipeline()
 	}
 	for _, op := range ops {
+		op.shared = len(ops)
 		_ = pipe.BatchProcess(ctx, op.both[:]...)
-	}
-	var done func(error)
-	if s.trace != nil {
-		done = s.trace(ctx, names(ops))
 	}
 	sent := time.Now()
 	err := s.execute(ctx, pipe)
@@ -135,18 +147,7 @@ func (l *loads) run(deadline time.Time, ops []*loading) {
 			l.pipes.Put(pipe) // executed, it is empty again
 		}
 	}
-	if done != nil {
-		done(err)
-	}
 	s.report(ctx, exchange{command: "GET", key: ops[0].key, side: breaker.Read}, sent, err)
-}
-
-func names(ops []*loading) []string {
-	list := make([]string, 0, 2*len(ops))
-	for range ops {
-		list = append(list, "GET", "EXPIRE")
-	}
-	return list
 }
 
 // execute runs pipe, and returns when ctx is over even where the client does not.

@@ -84,12 +84,8 @@ func (s *Store) eachBy(ctx context.Context, form [2]any, steps []Step, of *Index
 			unknown = append(unknown, steps[i])
 			continue
 		}
-		res, err := settle(steps[i:i+1], cmd.Val())
-		if err != nil {
+		if _, err := settle(steps[i:i+1], cmd.Val()); err != nil {
 			return nil, nil, s.wrap(e, err)
-		}
-		if enter, ok := res.Refused.(*Enter); ok {
-			enter.Revoked = true
 		}
 	}
 	if index != nil {

@@ -18,6 +18,9 @@ type Plan struct {
 	Prepare []Step
 	Decide  Step // nil where nothing has to be decided
 	Tidy    []Step
+	// InOrder has the first step of Prepare done before the others also where they are round
+	// trips apart.
+	InOrder bool
 	// AwaitTidy has Run wait for Tidy also where the parts are round trips apart.
 	AwaitTidy bool
 	// Until is when it is too late for Decide; zero for never. Run looks at the clock right
@@ -118,7 +121,7 @@ func (i Index) key(s keyspace.Space) string {
 }
 
 // Enter puts a login into an index, unless all in that was revoked after the password was
-// checked. Something else than an index under that key is taken away.
+// checked, or it is full. Something else than an index under that key is taken away.
 type Enter struct {
 	Index
 	ID      string
@@ -128,8 +131,11 @@ type Enter struct {
 	Old     string        // id that this login replaces, which does not count towards Limit
 	Checked int64         // when the password was checked, Unix microseconds
 	Latest  int64         // a revocation that claims to be later counts as none, Unix microseconds
+	Refuse  bool          // enter nothing if Limit others are there already, Old and Spared not counted
+	Spared  []string      // ids that count for nothing
 
-	Revoked bool      // that was revoked since: nothing was entered. Each alone tells it here
+	Full    bool      // refused, as so many are there
+	Revoked bool      // refused, as all in the index was revoked since
 	Length  int64     // of the index now
 	Aside   bool      // something else lay there
 	Over    int64     // how many entries are beyond Limit, Old not counted
@@ -137,7 +143,14 @@ type Enter struct {
 }
 
 func (e *Enter) args(to []any) []any {
-	return append(to, "enter", e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked, e.Latest)
+	if !e.Refuse {
+		return append(to, "enter", e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked, e.Latest)
+	}
+	to = append(to, "admit", 7+len(e.Spared), e.ID, e.Score, seconds(e.Life), e.Limit, e.Old, e.Checked, e.Latest)
+	for _, id := range e.Spared {
+		to = append(to, id)
+	}
+	return to
 }
 
 func (e *Enter) take(reply any) {
@@ -260,13 +273,17 @@ func (d *Dismiss) key(s keyspace.Space) string { return s.Binding(d.Identifier) 
 func (d *Dismiss) args(to []any) []any         { return append(to, "dismiss") }
 func (d *Dismiss) take(any)                    {}
 
-// parts returns the steps of p that there are, part by part.
+// parts returns the steps of p that there are, part by part: what comes first, the rest of
+// Prepare, Decide, and Tidy.
 func (p *Plan) parts() [][]Step {
 	var decide []Step
 	if p.Decide != nil {
 		decide = []Step{p.Decide}
 	}
-	return [][]Step{p.Prepare, decide, p.Tidy}
+	if p.InOrder && len(p.Prepare) > 1 {
+		return [][]Step{p.Prepare[:1], p.Prepare[1:], decide, p.Tidy}
+	}
+	return [][]Step{nil, p.Prepare, decide, p.Tidy}
 }
 
 // value is what a script says of a key: a string, false for nothing, 1 for something

@@ -41,6 +41,16 @@ local width = {replace = 4, rewrite = 4, insert = 5, ['end'] = 8, enter = 8, mov
 local function wrongtype(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
 end
+local function full(key, arg, to)
+  local limit, count = tonumber(ARGV[arg + 4]), redis.call('ZCARD', key)
+  if count < limit then return false end
+  local spared = {['*'] = true, [ARGV[arg + 1]] = true, [ARGV[arg + 5]] = true}
+  for j = arg + 8, to do spared[ARGV[j]] = true end
+  for id in pairs(spared) do
+    if redis.call('ZSCORE', key, id) then count = count - 1 end
+  end
+  return count >= limit
+end
 for i, key in ipairs(KEYS) do
   local op = ARGV[at]
   if op == 'replace' or op == 'rewrite' then
@@ -55,13 +65,15 @@ for i, key in ipairs(KEYS) do
       if type(rev) == 'table' then return rev end
       if rev ~= ARGV[at + 1] and (rev == '' or rev ~= ARGV[at + 2]) then return {0, i - 1, redis.call('GET', key)} end
     end
-  elseif op == 'enter' then
+  elseif op == 'enter' or op == 'admit' then
+    local arg = op == 'admit' and at + 1 or at
     local mark = redis.pcall('ZSCORE', key, '*')
     if type(mark) == 'table' then
       if not wrongtype(mark) then return mark end
     else
       mark = mark and tonumber(mark)
-      if mark and mark >= tonumber(ARGV[at + 6]) and mark <= tonumber(ARGV[at + 7]) then return {0, i - 1, false} end
+      if mark and mark >= tonumber(ARGV[arg + 6]) and mark <= tonumber(ARGV[arg + 7]) then return {0, i - 1, false} end
+      if op == 'admit' and full(key, arg, at + 1 + tonumber(ARGV[at + 1])) then return {0, i - 1, true} end
     end
   elseif op == 'keep' and redis.call('EXISTS', key) == 0 then
     return {0, i - 1, false}
@@ -112,13 +124,14 @@ for i, key in ipairs(KEYS) do
       end
       done = string.sub(done, 1, tonumber(ARGV[at + 7]))
     end
-  elseif op == 'enter' then
-    local aside, id, limit, old = index(key), ARGV[at + 1], tonumber(ARGV[at + 4]), ARGV[at + 5]
-    redis.call('ZADD', key, ARGV[at + 2], id)
-    last(key, ARGV[at + 3])
+  elseif op == 'enter' or op == 'admit' then
+    local arg = op == 'admit' and at + 1 or at
+    local aside, id, limit, old = index(key), ARGV[arg + 1], tonumber(ARGV[arg + 4]), ARGV[arg + 5]
+    redis.call('ZADD', key, ARGV[arg + 2], id)
+    last(key, ARGV[arg + 3])
     local over, page = 0, {}
     local length = redis.call('ZCARD', key)
-    if limit > 0 then over = length - limit end
+    if limit > 0 and op == 'enter' then over = length - limit end
     if over > 0 and redis.call('ZSCORE', key, '*') then over = over - 1 end
     if over > 0 and old ~= '' and redis.call('ZSCORE', key, old) then over = over - 1 end
     if over > 0 then page = redis.call('ZRANGE', key, 0, 128, 'WITHSCORES') end
@@ -170,8 +183,7 @@ type Result struct {
 	// before its part was done, its part and what comes after were not, but for other
 	// steps of the same part where the parts are round trips apart.
 	Refused Step
-	// Found is what lies under the key of Refused. Under an index it is nothing: all in
-	// that was revoked.
+	// Found is what lies under the key of Refused. An Enter tells itself why it was refused.
 	Found record.Value
 	// Prepared tells that Prepare was done, also if an error came back or a step was refused.
 	Prepared bool
@@ -208,21 +220,21 @@ func (s *Store) runInWaves(ctx context.Context, p *Plan) (Result, error) {
 		switch {
 		case len(part) == 0:
 			continue
-		case i == 2 && !p.AwaitTidy:
+		case i == 3 && !p.AwaitTidy:
 			s.Background(ctx, func(ctx context.Context) { s.tidy(ctx, part) })
 			return res, nil
-		case i == 2:
+		case i == 3:
 			s.tidy(ctx, part)
 			return res, nil
-		case i == 1 && p.late():
+		case i == 2 && p.late():
 			return res, ErrLate
 		}
 		done, err := s.wave(ctx, part)
 		if err != nil || done.Refused != nil {
-			done.Prepared, done.Sent = res.Prepared, err != nil && i == 1
+			done.Prepared, done.Sent = res.Prepared, err != nil && i == 2
 			return done, err
 		}
-		res.Prepared = true
+		res.Prepared = i > 0
 	}
 	return res, nil
 }
@@ -330,6 +342,10 @@ func settle(steps []Step, reply any) (Result, error) {
 	res := Result{Refused: steps[n]}
 	if len(list) > 2 {
 		res.Found = value(list[2])
+	}
+	if e, ok := steps[n].(*Enter); ok {
+		e.Full = !res.Found.Absent()
+		e.Revoked = !e.Full
 	}
 	return res, nil
 }

@@ -103,6 +103,9 @@ func stepsOnIndexes() []stepRow {
 	limit := func(n int, old string) func(*store.Enter) {
 		return func(e *store.Enter) { e.Limit, e.Old = n, old }
 	}
+	refuse := func(n int, spared ...string) func(*store.Enter) {
+		return func(e *store.Enter) { e.Limit, e.Refuse, e.Spared = n, true, spared }
+	}
 	three := index{id("a"): 1, id("b"): 2, id("c"): 3}
 	return []stepRow{
 		{"a login enters an index of its own", nil, enter(plain), "done, length 1", "n=50 for 30s"},
@@ -114,6 +117,14 @@ func stepsOnIndexes() []stepRow {
 		{"an id that it replaces and that is not there does not matter", three, enter(limit(2, id("x"))), "done, length 4, over 2 a=1 b=2 c=3 n=50", "a=1 b=2 c=3 n=50 for 60s"},
 		{"a mark does not count, and is not told", index{"*": 9, id("a"): 1, id("b"): 2}, enter(limit(2, "")), "done, length 4, over 1 a=1 b=2 n=50", "a=1 b=2 *=9 n=50 for 60s"},
 		{"members without the form of an id are told as well", index{"x": 1, id("b"): 2}, enter(limit(1, "")), "done, length 3, over 2 x=1 b=2 n=50", "x=1 b=2 n=50 for 60s"},
+		{"a login is refused where the limit is reached", three, enter(refuse(3)), "refused enter, found no string", "a=1 b=2 c=3 for 60s"},
+		{"a login has the last place", three, enter(refuse(4)), "done, length 4", "a=1 b=2 c=3 n=50 for 60s"},
+		{"the same login once more has its place already", index{id("n"): 50, id("b"): 2}, enter(refuse(2)), "done, length 2", "b=2 n=50 for 60s"},
+		{"those that are spared do not count, however often they are named", three, enter(refuse(2, id("a"), id("a"), id("c"), id("x"))), "done, length 4", "a=1 b=2 c=3 n=50 for 60s"},
+		{"what the login replaces does not count", three, enter(func(e *store.Enter) { e.Limit, e.Refuse, e.Old = 3, true, id("c") }), "done, length 4", "a=1 b=2 c=3 n=50 for 60s"},
+		{"a mark takes no place", index{"*": 9, id("a"): 1}, enter(refuse(2)), "done, length 3", "a=1 *=9 n=50 for 60s"},
+		{"a revocation comes before the limit", index{"*": 41, id("a"): 1}, enter(refuse(1)), "refused enter, found nothing", "a=1 *=41 for 60s"},
+		{"a login that may be refused puts aside what is no index", list{}, enter(refuse(1)), "done, length 1, aside", "n=50 for 30s"},
 		{"a login after the revocation enters", index{"*": 39}, enter(plain), "done, length 2", "*=39 n=50 for 60s"},
 		{"a login checked before the revocation is refused", index{"*": 41}, enter(plain), "refused enter, found nothing", "*=41 for 60s"},
 		{"a login checked at the moment of the revocation is refused", index{"*": 40}, enter(plain), "refused enter, found nothing", "*=40 for 60s"},

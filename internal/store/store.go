@@ -40,9 +40,11 @@ type Config struct {
 	// TidyFailed is told of the tidy part of a plan that failed where it is a round trip of its
 	// own: Run does not return it. nil for nobody.
 	TidyFailed func(error)
-	// Trace is called before each exchange with Redis, unless it is nil, and the function
-	// that it returns after it. Several callers may share an exchange.
-	Trace func(ctx context.Context, commands []string) func(error)
+	// Trace is called before each exchange with Redis, unless it is nil, with a context and the
+	// names of what is sent. The exchange has the context that it returns, and the function is
+	// called after it. Loads share pipelines: each calls it for its own commands, and is told how
+	// many shared one.
+	Trace func(ctx context.Context, commands []string) (context.Context, func(shared int, err error))
 }
 
 // Store speaks to Redis. It is safe for concurrent use.
@@ -52,7 +54,7 @@ type Store struct {
 	keys       keyspace.Space
 	timeout    time.Duration
 	breaker    *breaker.Breaker
-	trace      func(ctx context.Context, commands []string) func(error)
+	trace      func(ctx context.Context, commands []string) (context.Context, func(shared int, err error))
 	tidyFailed func(error)
 	apart      bool
 	unbounded  bool        // the client reads on when a context is over

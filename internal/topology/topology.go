@@ -49,21 +49,19 @@ func Of(client redis.UniversalClient) (*Topology, error) {
 		}
 		return &Topology{client: client, cluster: cluster}, nil
 	}
-	if hasMethod(client, "ForEachShard") && !hasMethod(client, "ForEachMaster") {
+	// A method counts whatever its signature: what is like a cluster or a ring in name
+	// alone must not pass for a single server. The names are constants here, or the
+	// linker would keep every method of the program, which makes it twice as large.
+	_, shards := reflect.TypeOf(client).MethodByName("ForEachShard")
+	_, masters := reflect.TypeOf(client).MethodByName("ForEachMaster")
+	if shards && !masters {
 		return nil, errors.New("is a redis.Ring, or like one: no list or revocation covers its shards; use a cluster")
 	}
-	if single, ok := client.(singleClient); ok && !hasMethod(client, "ForEachMaster") {
+	if single, ok := client.(singleClient); ok && !masters {
 		return &Topology{client: client, options: single.Options()}, nil
 	}
 	return nil, fmt.Errorf("is a %T, which does not tell which servers it uses: "+
 		"let it embed *redis.Client or *redis.ClusterClient, or have their methods Options, ForEachMaster, MasterForKey and ReloadState", client)
-}
-
-// hasMethod tells of a method whatever its signature: what is like a cluster or a ring
-// in name alone must not pass for a single server.
-func hasMethod(client redis.UniversalClient, name string) bool {
-	_, ok := reflect.TypeOf(client).MethodByName(name)
-	return ok
 }
 
 // Cluster tells whether keys are spread over several primaries.

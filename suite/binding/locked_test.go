@@ -4,220 +4,175 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redsession/redsession"
-	"github.com/redsession/redsession/redsessiontest"
 )
 
-const (
-	name  = redsession.Key[string]("name")
-	toast = redsession.FlashKey[int]("toast")
-)
+const note = redsession.FlashKey[string]("note")
 
-// within lets fn see the session of a request of b's.
-func (s *site) within(b *redsessiontest.Browser, fn func(r *http.Request, session *redsession.Session)) *http.Response {
-	return b.Get(s.m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		fn(r, s.m.FromContext(r.Context()))
-	})), "/")
-}
+// account is what Config.LoadUser returns.
+type account struct{ name string }
 
-// full returns the owner of a bound session that has one of everything, and a thief who comes too
-// late with both cookies.
-func (s *site) full(t *testing.T) (owner, thief *redsessiontest.Browser) {
-	t.Helper()
-	owner = s.bound(t)
-	s.within(owner, func(_ *http.Request, session *redsession.Session) {
-		name.Set(session, "Alice")
-		number.Set(session, 7)
-		session.Flash("hello")
-		toast.Add(session, 1)
-		session.Login("alice", redsession.Label("laptop"), redsession.Tag("team"), redsession.Proved(2, "pwd"), redsession.RememberFor(24*time.Hour))
-	})
-	s.want(t, owner, "/", "200 alice 7 bound")
-	s.m.Advance(11 * time.Minute)
-	return owner, owner.Thief()
-}
-
-func TestBindingShowsNothingOfALockedSession(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	owner, thief := s.full(t)
-	csrf := ""
-	s.within(owner, func(_ *http.Request, session *redsession.Session) { csrf = session.CSRFToken() })
-	shown := func(r *http.Request, session *redsession.Session) map[string]string {
-		all := map[string]any{
-			"UserID": session.UserID(), "PendingUserID": session.PendingUserID(), "LoggedIn": session.LoggedIn(), "ID": session.ID(), "Token": session.Token(),
-			"Keys": session.Keys(), "Label": session.Label(), "Tags": session.Tags(), "Level": session.Level(), "Methods": session.Methods(), "ActorID": session.ActorID(),
-			"Remembered": session.Remembered(), "AuthTime": session.AuthTime().IsZero(), "DeviceBound": session.DeviceBound(), "Degraded": session.Degraded(),
-			"Flashes": session.Flashes(), "toasts": toast.Take(session), "CSRF": session.VerifyCSRF(csrf),
-		}
-		all["Get"], all["there"] = name.Get(session)
-		text := map[string]string{}
-		for what, v := range all {
-			text[what] = fmt.Sprint(v)
-		}
-		return text
-	}
-	var empty, locked, open map[string]string
-	s.within(s.m.Browser(), func(r *http.Request, session *redsession.Session) { empty = shown(r, session) })
-	res := s.within(thief, func(r *http.Request, session *redsession.Session) {
-		if !session.Locked() {
-			t.Error("got a session that is not locked")
-		}
-		locked = shown(r, session)
-	})
-	s.within(owner, func(r *http.Request, session *redsession.Session) { open = shown(r, session) })
-	same := 0
-	for what, want := range empty {
-		if locked[what] != want {
-			t.Errorf("%s: got %s of a locked session, want %s as of an empty one", what, locked[what], want)
-		}
-		if open[what] == want {
-			same++
-		}
-	}
-	if same > 3 { // who is pending, who acts, from memory
-		t.Errorf("got %v of the owner's session, which says too little to tell it from an empty one", open)
-	}
-	if len(res.Cookies()) != 0 || res.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("got cookies %v and Cache-Control %q, want none and no-store", res.Cookies(), res.Header.Get("Cache-Control"))
-	}
-}
-
-// TestBindingChangesNothingOfALockedSession tries every change there is.
-func TestBindingChangesNothingOfALockedSession(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	save := func(do func(session *redsession.Session)) func(*site, *redsession.Session) error {
-		return func(_ *site, session *redsession.Session) error {
-			do(session)
-			return session.Save(ctx)
-		}
-	}
-	for _, row := range []struct {
-		name string
-		do   func(s *site, session *redsession.Session) error
-		want error // nil: it is of no effect
-	}{
-		{"Set", save(func(session *redsession.Session) { name.Set(session, "Eve") }), redsession.ErrLocked},
-		{"Update", save(func(session *redsession.Session) { number.Update(session, func(n int) int { return n + 1 }) }), redsession.ErrLocked},
-		{"Flash", save(func(session *redsession.Session) { session.Flash("boo") }), redsession.ErrLocked},
-		{"Add", save(func(session *redsession.Session) { toast.Add(session, 2) }), redsession.ErrLocked},
-		{"Extend", save(func(session *redsession.Session) { session.Extend() }), redsession.ErrLocked},
-		{"LimitTo", save(func(session *redsession.Session) { session.LimitTo(time.Minute) }), redsession.ErrLocked},
-		{"Take", func(_ *site, session *redsession.Session) error {
-			_, ok, err := name.Take(ctx, session)
-			if ok {
-				return errors.New("took a value")
-			}
-			return err
-		}, nil},
-		{"Refresh", func(_ *site, session *redsession.Session) error {
-			_, err := number.Refresh(ctx, session, func(int) bool { return true }, func(context.Context, int) (int, error) { return 99, nil })
-			return err
-		}, redsession.ErrLocked},
-		{"RevokeOthers", func(s *site, session *redsession.Session) error {
-			_, err := s.m.RevokeOthers(ctx, session)
-			return err
-		}, redsession.ErrLocked},
-		{"Promote", save(func(session *redsession.Session) { session.Promote() }), errAny},
-		{"Login by the user as somebody else", save(func(session *redsession.Session) { session.Login("bob", redsession.By("alice")) }), errAny},
-		{"Delete", save(func(session *redsession.Session) { name.Delete(session) }), nil},
-		{"Clear", save(func(session *redsession.Session) { session.Clear() }), nil},
-		{"Rotate", save(func(session *redsession.Session) { session.Rotate() }), nil},
-		{"Save", save(func(*redsession.Session) {}), nil},
-		{"KeepID and Context", save(func(session *redsession.Session) {
-			session.KeepID()
-			session.Context()
-		}), nil},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t)
-			owner, thief := s.full(t)
-			before := s.dump()
-			res := s.within(thief, func(_ *http.Request, session *redsession.Session) {
-				err := row.do(s, session)
-				if row.want == errAny && err == nil || row.want != errAny && !errors.Is(err, row.want) {
-					t.Errorf("got %v, want %v", err, row.want)
-				}
-			})
-			if after := s.dump(); after != before {
-				t.Errorf("got in Redis\n%s\nwant as before\n%s", after, before)
-			}
-			if len(res.Cookies()) != 0 {
-				t.Errorf("got cookies %v, want none", res.Cookies())
-			}
-			s.want(t, owner, "/", "200 alice 7 bound")
-		})
-	}
-}
-
-var errAny = errors.New("any")
-
-// sent is what cookies b sends now. It renews none of them for that.
-func sent(b *redsessiontest.Browser) (list []*http.Cookie) {
-	b.Get(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { list = r.Cookies() }), "/session-binding/none")
-	return list
-}
-
-// sessionOf and secondOf are the fields of b's two cookies.
-func sessionOf(b *redsessiontest.Browser) string { return cookieOf(b, false) }
-func secondOf(b *redsessiontest.Browser) string  { return cookieOf(b, true) }
-
-func cookieOf(b *redsessiontest.Browser, second bool) string {
-	for _, c := range sent(b) {
-		if strings.Contains(c.Name, "-bound-") == second {
-			return c.Name + "=" + c.Value
-		}
-	}
-	return ""
-}
-
-// dump is what lies in Redis, TTLs included.
-func (s *site) dump() string {
-	var b strings.Builder
+// stateOf is all that lies in Redis, and for how long.
+func (s *site) stateOf() map[string]string {
+	all := map[string]string{}
 	for _, key := range s.m.Redis.Keys() {
-		value, _ := s.m.Redis.Get(key)
-		fmt.Fprintln(&b, key, s.m.Redis.TTL(key), value)
+		raw, err := s.m.Redis.Get(key)
+		if err != nil {
+			members, _ := s.m.Redis.SortedSet(key)
+			raw = fmt.Sprint(members)
+		}
+		all[key] = raw + " for " + s.m.Redis.TTL(key).String()
 	}
-	return b.String()
+	return all
 }
 
-// TestBindingPrefersAUsableSession has a browser that keeps two cookies of the session's name.
-func TestBindingPrefersAUsableSession(t *testing.T) {
+// full is a site with a bound session that has everything a session can have, and what its
+// thief gets from do once the second cookie has ended.
+func full(t *testing.T, do func(s *site, r *http.Request, session *redsession.Session) error) (res *http.Response, changed bool) {
+	t.Helper()
+	var asked atomic.Int64
+	s := newSite(t, func(c *redsession.Config) {
+		c.LoadUser = func(_ context.Context, id string) (any, string, error) {
+			asked.Add(1)
+			return account{id}, "stamp", nil
+		}
+	})
+	var failed error
+	h := s.m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		session := redsession.FromContext(r.Context())
+		switch r.URL.Path {
+		case "/login":
+			session.Login("alice", redsession.Label("laptop"), redsession.Tag("org:7"), redsession.Proved(2, "pwd", "otp"), redsession.RememberFor(48*time.Hour))
+			number.Set(session, 7)
+			session.Flash("welcome")
+			note.Add(session, "read this")
+		case "/do":
+			failed = do(s, r, session)
+		}
+	}))
+	owner := s.m.Browser()
+	for _, path := range []string{"/login", "/", "/"} {
+		owner.Get(h, path)
+	}
+	s.m.Advance(11 * time.Minute)
+	before, askedBefore := s.stateOf(), asked.Load()
+	res = owner.Thief().Get(h, "/do")
+	if failed != nil {
+		t.Error(failed)
+	}
+	if got := asked.Load(); got != askedBefore {
+		t.Errorf("the program was asked for the user %d times, want never", got-askedBefore)
+	}
+	changed = !maps.Equal(before, s.stateOf())
+	s.want(t, owner, "/", "200 alice 7 bound")
+	return res, changed
+}
+
+func TestBindingLockedSessionLooksEmpty(t *testing.T) {
 	t.Parallel()
-	for _, row := range []struct {
-		name  string
-		order func(locked, usable string) string
-		want  string
-	}{
-		{"the locked one first", func(locked, usable string) string { return locked + "; " + usable }, "200 alice 3"},
-		{"the usable one first", func(locked, usable string) string { return usable + "; " + locked }, "200 alice 3"},
-		{"the locked one alone", func(locked, _ string) string { return locked }, "200 nobody 0 locked"},
-		{"the locked one twice", func(locked, _ string) string { return locked + "; " + locked }, "200 nobody 0 locked"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t)
-			locked := sessionOf(s.bound(t))
-			unable := s.m.Browser().Thief()
-			s.see(unable, "/login?user=alice")
-			for range 3 {
-				s.see(unable, "/add")
+	_, changed := full(t, func(site *site, _ *http.Request, s *redsession.Session) error {
+		n, found := number.Get(s)
+		_, loaded, err := number.Load(s)
+		user, known := redsession.UserAs[account](s)
+		for what, got := range map[string]bool{
+			"Locked":        s.Locked(),
+			"DeviceBound":   !s.DeviceBound(),
+			"UserID":        s.UserID() == "",
+			"PendingUserID": s.PendingUserID() == "",
+			"LoggedIn":      !s.LoggedIn(),
+			"UserAs":        !known && user == account{},
+			"Get":           !found && n == 0,
+			"Load":          !loaded && err == nil,
+			"Keys":          len(s.Keys()) == 0,
+			"Flashes":       len(s.Flashes()) == 0,
+			"FlashKey.Take": len(note.Take(s)) == 0,
+			"Label":         s.Label() == "",
+			"Tags":          len(s.Tags()) == 0,
+			"Level":         s.Level() == 0,
+			"Methods":       len(s.Methods()) == 0,
+			"ActorID":       s.ActorID() == "",
+			"AuthTime":      s.AuthTime().IsZero(),
+			"AuthAge":       s.AuthAge() == 0,
+			"Remembered":    !s.Remembered(),
+			"ID":            s.ID() == "",
+			"Token":         s.Token() == "",
+			"ExpiresAt":     s.ExpiresAt().Before(site.m.Now().Add(25 * time.Hour)), // as anybody's
+		} {
+			if !got {
+				t.Errorf("%s says something of a locked session", what)
 			}
-			r := httptest.NewRequest(http.MethodGet, "https://example.com/", nil)
-			r.Header.Set("Cookie", row.order(locked, sessionOf(unable)))
-			w := httptest.NewRecorder()
-			s.h.ServeHTTP(w, r)
-			if got := fmt.Sprintf("%d %s", w.Code, w.Body); got != row.want {
-				t.Errorf("got %q, want %q", got, row.want)
+		}
+		return nil
+	})
+	if changed {
+		t.Error("reading a locked session has changed what lies in Redis")
+	}
+}
+
+func TestBindingLockedSessionTakesNoChange(t *testing.T) {
+	t.Parallel()
+	ran := func(int) int { t.Error("the function was called"); return 0 }
+	for name, change := range map[string]func(s *site, r *http.Request, session *redsession.Session) error{
+		"Set": func(_ *site, _ *http.Request, s *redsession.Session) error { number.Set(s, 8); return nil },
+		"Save, by its error": func(_ *site, r *http.Request, s *redsession.Session) error {
+			number.Set(s, 8)
+			return wantLocked(s.Save(r.Context()))
+		},
+		"Update": func(_ *site, _ *http.Request, s *redsession.Session) error {
+			number.Update(s, func(int) int { return 8 })
+			return nil
+		},
+		"Flash":        func(_ *site, _ *http.Request, s *redsession.Session) error { s.Flash("hello"); return nil },
+		"FlashKey.Add": func(_ *site, _ *http.Request, s *redsession.Session) error { note.Add(s, "hello"); return nil },
+		"Extend":       func(_ *site, _ *http.Request, s *redsession.Session) error { s.Extend(); return nil },
+		"LimitTo":      func(_ *site, _ *http.Request, s *redsession.Session) error { s.LimitTo(time.Hour); return nil },
+		"Promote":      func(_ *site, _ *http.Request, s *redsession.Session) error { s.Promote(); return nil },
+		"Take, of nothing": func(_ *site, r *http.Request, s *redsession.Session) error {
+			if v, ok, err := number.Take(r.Context(), s); v != 0 || ok || err != nil {
+				return fmt.Errorf("got %d, %v and the error %v, want nothing", v, ok, err)
+			}
+			return nil
+		},
+		"Refresh, by its error": func(_ *site, r *http.Request, s *redsession.Session) error {
+			_, err := number.Refresh(r.Context(), s, func(int) bool { return true }, func(context.Context, int) (int, error) { return ran(0), nil })
+			return wantLocked(err)
+		},
+		"RevokeOthers, by its error": func(site *site, r *http.Request, s *redsession.Session) error {
+			_, err := site.m.RevokeOthers(r.Context(), s)
+			return wantLocked(err)
+		},
+		"Clear, of nothing":          func(_ *site, _ *http.Request, s *redsession.Session) error { s.Clear(); return nil },
+		"Delete, of nothing":         func(_ *site, _ *http.Request, s *redsession.Session) error { number.Delete(s); return nil },
+		"Rotate, of nothing":         func(_ *site, _ *http.Request, s *redsession.Session) error { s.Rotate(); return nil },
+		"Flashes, of nothing":        func(_ *site, _ *http.Request, s *redsession.Session) error { s.Flashes(); return nil },
+		"CSRFToken, of a login form": func(_ *site, _ *http.Request, s *redsession.Session) error { s.CSRFToken(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			res, changed := full(t, change)
+			if changed {
+				t.Error("what lies in Redis has changed")
+			}
+			if want := map[bool]int{false: 403, true: 200}[strings.Contains(name, ",")]; res.StatusCode != want {
+				t.Errorf("got %d, want %d", res.StatusCode, want)
+			}
+			if len(res.Cookies()) != 0 || res.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("got the cookies %v and Cache-Control %q, want none and no-store", res.Cookies(), res.Header.Get("Cache-Control"))
 			}
 		})
 	}
+}
+
+func wantLocked(err error) error {
+	if !errors.Is(err, redsession.ErrLocked) {
+		return fmt.Errorf("got the error %v, want ErrLocked", err)
+	}
+	return nil
 }

@@ -200,6 +200,7 @@ func TestConfigClientKeepsItsHooks(t *testing.T) {
 
 func TestConfigCookieContradictions(t *testing.T) {
 	t.Parallel()
+	always := func(*http.Request) bool { return true }
 	for _, row := range []struct {
 		name   string
 		cookie redsession.Cookie
@@ -223,6 +224,14 @@ func TestConfigCookieContradictions(t *testing.T) {
 		{"a path with an attribute", redsession.Cookie{Name: "sid", Path: "/; Domain=evil.example"}, "no semicolon"},
 		{"a domain and a name without a prefix", redsession.Cookie{Name: "sid", Domain: "example.com"}, `"sid" with Domain lacks the prefix "__Secure-"`},
 		{"a domain and half of a prefix", redsession.Cookie{Name: "__Secure", Domain: "example.com"}, `set "__Secure-__Secure"`},
+		{"both ways to plain HTTP", redsession.Cookie{InsecurePlainHTTP: true, InsecureWhen: always}, "InsecureWhen and InsecurePlainHTTP (REDSESSION_INSECURE) exclude"},
+		{"InsecureWhen and one name for both", redsession.Cookie{Name: "sid", InsecureWhen: always}, `set "__Host-sid"`},
+		{"InsecureWhen and half of a prefix", redsession.Cookie{Name: "__Host", InsecureWhen: always}, `"__Host" has no prefix`},
+		{"InsecureWhen and a prefix alone", redsession.Cookie{Name: "__Host-", InsecureWhen: always}, "nothing but a prefix"},
+		{"InsecureWhen and prefixes alone", redsession.Cookie{Name: "__Secure-__HTTP-", InsecureWhen: always}, "nothing but a prefix"},
+		{"InsecureWhen with a domain", redsession.Cookie{Domain: "example.com", InsecureWhen: always}, "InsecureWhen and Domain exclude"},
+		{"InsecureWhen with a jar for each site", redsession.Cookie{Partitioned: true, InsecureWhen: always}, "InsecureWhen and Partitioned exclude"},
+		{"InsecureWhen with any site", redsession.Cookie{SameSite: http.SameSiteNoneMode, InsecureWhen: always}, "InsecureWhen and SameSite None exclude"},
 		{"a domain with an attribute", redsession.Cookie{Domain: "example.com; Path=/x"}, "no domain name"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

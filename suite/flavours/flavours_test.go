@@ -213,7 +213,9 @@ func TestACLNoCommandOfTheSmallestCanGo(t *testing.T) {
 			e.OnEachNode(t, "acl", "setuser", "app", "-"+command)
 			e.OnEachNode(t, "script", "flush")
 			before := len(e.Events.Log())
-			m := e.Manager(t, func(c *redsession.Config) { c.MaxPerUser = 1 })
+			m := e.Manager(t, func(c *redsession.Config) {
+				c.MaxPerUser, c.Passive = 1, func(r *http.Request) bool { return r.FormValue("passive") != "" }
+			})
 			if log := e.Events.Log()[before:]; !strings.Contains(log, strings.ToUpper(command)+": ") && !strings.Contains(log, "'"+command+"'") {
 				t.Errorf("got the log %q of New, want it to name %s", log, command)
 			}
@@ -233,7 +235,7 @@ func bustle(t *testing.T, e *stage.Env, m *redsession.Manager) {
 	t.Helper()
 	srv := stage.Serve(t, m, flavourPages(m))
 	first, second := stage.NewBrowser(t, srv), stage.NewBrowser(t, srv)
-	for _, path := range []string{"/add", "/add", "/login", "/add", "/others"} {
+	for _, path := range []string{"/add", "/add", "/login", "/add", "/add?passive=1", "/others"} {
 		first.Get(path)
 	}
 	e.Clock.Add(time.Second)

@@ -3,9 +3,11 @@ package load_test
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,32 +22,41 @@ import (
 // what go-redis alone needs for its two commands.
 func BenchmarkReadHit(b *testing.B) {
 	srv := redistest.Start(b)
-	b.Run("redsession", func(b *testing.B) {
-		m, err := redsession.New(redsession.Config{
-			URL: srv.URL, Secrets: [][]byte{stage.Secret}, Logger: slog.New(slog.DiscardHandler),
-			Cookie: redsession.Cookie{InsecurePlainHTTP: true},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer m.Close()
-		login := httptest.NewRecorder()
-		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			s := redsession.FromContext(r.Context())
-			stage.Fill(s)
-			s.Login("ada")
-		})).ServeHTTP(login, httptest.NewRequest("GET", "/", nil))
-		cookie := login.Result().Header.Get("Set-Cookie")
-		const userID, name = redsession.Key[int]("user_id"), redsession.Key[string]("name")
-		benchRequests(b, cookie, m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s := redsession.FromContext(r.Context())
-			id, _ := userID.Get(s)
-			if n, ok := name.Get(s); !ok || id != 4711 || !s.LoggedIn() {
-				b.Errorf("got %q %d, want the session", n, id)
+	end := func(redsession.OperationEnd) {}
+	traces := map[string]redsession.Trace{
+		"redsession": nil,
+		"redsession, traced": func(ctx context.Context, _ redsession.Operation) (context.Context, func(redsession.OperationEnd)) {
+			return ctx, end
+		},
+	}
+	for _, of := range slices.Sorted(maps.Keys(traces)) {
+		b.Run(of, func(b *testing.B) {
+			m, err := redsession.New(redsession.Config{
+				URL: srv.URL, Secrets: [][]byte{stage.Secret}, Logger: slog.New(slog.DiscardHandler),
+				Cookie: redsession.Cookie{InsecurePlainHTTP: true}, Trace: traces[of],
+			})
+			if err != nil {
+				b.Fatal(err)
 			}
-			w.WriteHeader(http.StatusNoContent)
-		})))
-	})
+			defer m.Close()
+			login := httptest.NewRecorder()
+			m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				s := redsession.FromContext(r.Context())
+				stage.Fill(s)
+				s.Login("ada")
+			})).ServeHTTP(login, httptest.NewRequest("GET", "/", nil))
+			cookie := login.Result().Header.Get("Set-Cookie")
+			const userID, name = redsession.Key[int]("user_id"), redsession.Key[string]("name")
+			benchRequests(b, cookie, m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s := redsession.FromContext(r.Context())
+				id, _ := userID.Get(s)
+				if n, ok := name.Get(s); !ok || id != 4711 || !s.LoggedIn() {
+					b.Errorf("got %q %d, want the session", n, id)
+				}
+				w.WriteHeader(http.StatusNoContent)
+			})))
+		})
+	}
 	b.Run("bare handler", func(b *testing.B) {
 		benchRequests(b, "", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	})

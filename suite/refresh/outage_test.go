@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,4 +78,39 @@ func TestRefreshWaitsForRedis(t *testing.T) {
 	if v := show(st); !strings.Contains(v, "oauth={1 r1}") {
 		t.Errorf("got %q, want the token kept", v)
 	}
+}
+
+// A request that a page sends by itself refreshes without prolonging the session.
+func TestRefreshInAPassiveRequest(t *testing.T) {
+	t.Parallel()
+	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+		m := e.Manager(t, func(c *redsession.Config) {
+			c.Passive = func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/run") }
+		})
+		st, p := newSite(t, m), newProvider()
+		st.Must("login:alice")
+		e.Advance(t, time.Hour)
+		before := left(t, m)
+		st.run(func(r *http.Request, _ http.ResponseWriter, s *redsession.Session) {
+			got, err := key.Refresh(r.Context(), s, func(t token) bool { return t.Access < 1 }, func(ctx context.Context, _ token) (token, error) {
+				return p.renew(ctx, token{Refresh: "r0"})
+			})
+			if err != nil || got.Access != 1 {
+				t.Errorf("got %v, %v, want a token", got, err)
+			}
+		})
+		if after := left(t, m); after > before || after < before-time.Minute {
+			t.Errorf("got %s left, want the %s from before", after, before)
+		}
+	})
+}
+
+// left is how long alice's one session lives.
+func left(t *testing.T, m *redsession.Manager) time.Duration {
+	t.Helper()
+	list, err := m.Sessions(t.Context(), "alice")
+	if err != nil || len(list) != 1 {
+		t.Fatalf("got %v, %v, want one session", list, err)
+	}
+	return list[0].TTL
 }

@@ -1,6 +1,7 @@
 // Package php reads the session files of PHP's three handlers: php, php_serialize
-// and php_binary. Objects are refused; they would need the classes of the
-// application that wrote them.
+// and php_binary. Objects of PHP's own classes that are plain data are read as that
+// (object.go). All others are refused; they would need the classes of the application
+// that wrote them.
 package php
 
 import (
@@ -25,13 +26,17 @@ const (
 
 // Errors of Decode. None shows what was in the session.
 var (
-	ErrCorrupt   = errors.New("the PHP session is broken or cut off")
-	ErrObject    = errors.New("the PHP session has an object")
-	ErrReference = errors.New("the PHP session has a value that contains itself")
+	ErrCorrupt = errors.New("the PHP session is broken or cut off")
+	ErrObject  = errors.New("the PHP session has an object")
 )
 
+// maxDepth bounds the recursion. What is nested deeper than plain.MaxDepth is left out
+// later, when it is known where it ends.
+const maxDepth = 1024
+
 // Decode returns the variables of a session: nil, bool, int64, float64, string
-// (PHP's bytes), []any (arrays with the keys 0, 1, 2, …) and map[string]any.
+// (PHP's bytes), time.Time, []any (arrays with the keys 0, 1, 2, …), map[string]any,
+// and plain.Lost for a value that contains itself.
 // Memory is bounded by the length of data, whatever lengths it claims, but for
 // references: a value that is referred to occurs again, by the same pointer.
 func Decode(data []byte, f Format) (map[string]any, error) {
@@ -134,7 +139,7 @@ type parser struct {
 }
 
 func (p *parser) value(depth int) (any, error) {
-	if depth > plain.MaxDepth {
+	if depth > maxDepth {
 		return nil, plain.ErrTooDeep
 	}
 	if len(p.data)-p.pos < 2 {
@@ -151,7 +156,7 @@ func (p *parser) value(depth int) (any, error) {
 	}
 	p.pos += 2
 	switch kind {
-	case 'O', 'C', 'E':
+	case 'C', 'E':
 		return nil, ErrObject
 	case 'R', 'r':
 		return p.reference(kind == 'r')
@@ -169,6 +174,8 @@ func (p *parser) plain(kind byte, depth int) (any, error) {
 	switch kind {
 	case 'a':
 		return p.array(depth)
+	case 'O':
+		return p.object(depth)
 	case 's':
 		s, err := p.bytes()
 		if err != nil || !p.accept(';') {
@@ -224,7 +231,7 @@ func (p *parser) reference(counted bool) (any, error) {
 	}
 	v := p.slots[n-1]
 	if v == (open{}) {
-		return nil, ErrReference
+		v = plain.Lost{Err: plain.ErrSelf}
 	}
 	if counted {
 		p.slots = append(p.slots, v)

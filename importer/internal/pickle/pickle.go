@@ -1,7 +1,8 @@
 // Package pickle reads plain data (dicts, lists, texts, numbers) out of Python
 // pickles of the protocols 0 to 5. A pickle is a program for a stack machine, and
-// some of its instructions call whatever Python function they name: those are
-// refused, and nothing is ever called.
+// some of its instructions call whatever Python function they name. Nothing is ever
+// called: for a few classes of Python's own, whose arguments are plain data, the
+// arguments are read (objects.go), and all others are refused.
 package pickle
 
 import "errors"
@@ -11,7 +12,6 @@ var (
 	ErrCorrupt = errors.New("the pickle is broken or cut off")
 	ErrTooMany = errors.New("the pickle has too many values")
 	ErrNumber  = errors.New("the pickle has a number of more than 1024 bytes")
-	ErrKey     = errors.New("the pickle has a dict with a key that is neither text nor a number")
 )
 
 // CallError tells of an instruction that could call a function, or that asks
@@ -27,7 +27,8 @@ const (
 	maxStack  = 1 << 16
 	maxMemo   = 1 << 16
 	maxResult = 100_000
-	maxNumber = 1024 // bytes of one whole number; decoding larger ones takes quadratic time
+	maxWork   = 4 << 20 // of building objects
+	maxNumber = 1024    // bytes of one whole number; decoding larger ones takes quadratic time
 )
 
 // list is a Python list, tuple or set. Instructions share and change it.
@@ -40,8 +41,10 @@ type dict struct{ pairs []any }
 type mark struct{}
 
 // Decode returns what data holds: nil, bool, int64, *big.Int, float64, string,
-// []byte, []any (lists, tuples, sets) and map[any]any. Memory is bounded by the
-// length of data, whatever lengths it claims.
+// []byte, []any (lists, tuples, sets), map[any]any and time.Time, which plain.Noted may
+// surround. A date and a time of day are text as in ISO 8601, a timedelta is its
+// seconds, a Decimal its text. Memory is bounded by the length of data, whatever
+// lengths it claims.
 func Decode(data []byte) (any, error) {
 	m := machine{reader: reader{data: data}, memo: map[uint64]any{}}
 	v, err := m.run()
@@ -56,6 +59,7 @@ type machine struct {
 	reader
 	stack []any
 	memo  map[uint64]any
+	work  int
 }
 
 // run carries out instructions until STOP.
@@ -71,9 +75,6 @@ func (m *machine) run() (any, error) {
 			}
 			return m.stack[0], nil
 		}
-		if name, bad := refused[op]; bad {
-			return nil, &CallError{Opcode: name}
-		}
 		if err := m.step(op); err != nil {
 			return nil, err
 		}
@@ -83,7 +84,8 @@ func (m *machine) run() (any, error) {
 	}
 }
 
-// refused are the instructions that import, call, build or fetch objects.
+// refused are the instructions that import, call, build or fetch objects: GLOBAL,
+// STACK_GLOBAL and REDUCE where they are about one that is not known.
 var refused = map[byte]string{
 	'c': "GLOBAL", 0x93: "STACK_GLOBAL", 'R': "REDUCE", 'b': "BUILD", 'i': "INST", 'o': "OBJ",
 	0x81: "NEWOBJ", 0x92: "NEWOBJ_EX", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4",
@@ -118,7 +120,14 @@ func (m *machine) step(op byte) error {
 		return m.collect(op)
 	case 0x85, 0x86, 0x87: // TUPLE1 TUPLE2 TUPLE3
 		return m.tuple(int(op) - 0x84)
+	case 'c', 0x93: // GLOBAL STACK_GLOBAL
+		return m.global(op)
+	case 'R': // REDUCE
+		return m.reduce()
 	default:
+		if name, bad := refused[op]; bad {
+			return &CallError{Opcode: name}
+		}
 		return ErrCorrupt
 	}
 	return nil

@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/big"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +38,7 @@ var (
 	ErrSameKey    = errors.New("a map has two keys with the same text")
 	ErrTime       = errors.New("a time is outside the years 0 to 9999")
 	ErrNoMap      = errors.New("the values are no map")
+	ErrSelf       = errors.New("a value contains itself")
 	ErrNotJSON    = errors.New("not JSON")
 	ErrNoEncoding = errors.New("a value does not encode as JSON")
 )
@@ -43,12 +47,34 @@ var (
 const (
 	NoteKeys = "keys that are not text were taken as their text"
 	NoteUTF8 = "strings that are not UTF-8 were taken with replacement characters"
+	NoteZone = "times without a time zone were taken as UTC"
 )
+
+// Noted is a value that a decoder had to change, and what is to be said of that.
+type Noted struct {
+	Value any
+	Note  string
+}
+
+// Lost stands for a value that a decoder could not take, for one of the reasons that
+// cost no more than that.
+type Lost struct{ Err error }
+
+// dropped are the errors that cost the value which they are about, and not the
+// session: it is left out of its map, and is null in its list, whose other values
+// keep their places.
+var dropped = []error{ErrNotFinite, ErrKey, ErrSameKey, ErrTime, ErrNoEncoding, ErrSelf, ErrTooDeep}
+
+// NoteDropped is the note of a value that was left out because of err, once for
+// each of them.
+func NoteDropped(err error) string { return "values left out: " + err.Error() }
 
 // Map returns v, which must be a map, made of nil, bool, string, int64, float64,
 // json.Number (whole numbers beyond int64), []byte, time.Time, []any and
-// map[string]any alone. The notes say what had to be changed. v stays as it is.
-// Errors show no value.
+// map[string]any alone. Values that cannot be are left out: those nested too deep
+// with the whole value of v's key that they are in. The notes say, once for each,
+// what was left out, and what had to be changed. v stays as it is. Errors show no
+// value.
 func Map(v any) (m map[string]any, notes []string, err error) {
 	w := walker{}
 	made, err := w.value(v, 0)
@@ -59,17 +85,22 @@ func Map(v any) (m map[string]any, notes []string, err error) {
 	if !ok {
 		return nil, nil, ErrNoMap
 	}
-	if w.keys {
-		notes = append(notes, NoteKeys)
-	}
-	if w.utf8 {
-		notes = append(notes, NoteUTF8)
-	}
-	return m, notes, nil
+	return m, append(w.dropped, slices.Sorted(maps.Keys(w.notes))...), nil
 }
 
-// JSON decodes one JSON value, for Map.
+// JSON decodes one JSON value, for Map: numbers that only Python's json writes, NaN
+// and the infinite ones, are left out there.
 func JSON(data []byte) (any, error) {
+	v, err := decodeJSON(data)
+	if err != nil {
+		if finite := withoutNaN(data); finite != nil {
+			v, err = decodeJSON(finite)
+		}
+	}
+	return v, err
+}
+
+func decodeJSON(data []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var v any
@@ -82,9 +113,49 @@ func JSON(data []byte) (any, error) {
 	return v, nil
 }
 
+// python matches strings, which stay, and the three numbers of Python's json that
+// JSON does not know.
+var python = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
+
+// withoutNaN returns data with a number that no float64 holds in the place of NaN
+// and the infinite ones, and nil if there are none.
+func withoutNaN(data []byte) []byte {
+	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
+		return nil
+	}
+	return python.ReplaceAllFunc(data, func(match []byte) []byte {
+		if match[0] == '"' {
+			return match
+		}
+		return []byte("1e999")
+	})
+}
+
 type walker struct {
 	nodes, bytes int
-	keys, utf8   bool
+	notes        map[string]bool
+	dropped      []string
+}
+
+func (w *walker) note(text string) {
+	if w.notes == nil {
+		w.notes = map[string]bool{}
+	}
+	w.notes[text] = true
+}
+
+// drops tells whether err costs no more than the value at this depth, and notes it.
+func (w *walker) drops(err error, depth int) bool {
+	if errors.Is(err, ErrTooDeep) && depth > 1 {
+		return false
+	}
+	for _, known := range dropped {
+		if errors.Is(err, known) {
+			w.dropped = append(w.dropped, NoteDropped(known))
+			return true
+		}
+	}
+	return false
 }
 
 func (w *walker) value(v any, depth int) (any, error) {
@@ -102,13 +173,18 @@ func (w *walker) value(v any, depth int) (any, error) {
 	case []byte:
 		return v, w.grow(len(v))
 	case json.Number:
-		return number(v), w.grow(len(v))
+		return number(v, w.grow(len(v)))
+	case Noted:
+		w.note(v.Note)
+		return w.value(v.Value, depth)
+	case Lost:
+		return nil, v.Err
 	case *big.Int:
 		// Its text would be made anew wherever it is shared: its length bounds it.
 		if err := w.grow(v.BitLen() / 3); err != nil {
 			return nil, err
 		}
-		return number(json.Number(v.String())), nil
+		return number(json.Number(v.String()), nil)
 	case float64:
 		return finite(v)
 	case float32:
@@ -137,7 +213,7 @@ func (w *walker) grow(n int) error {
 
 func (w *walker) text(s string) (string, error) {
 	if !utf8.ValidString(s) {
-		w.utf8 = true
+		w.note(NoteUTF8)
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
 	return s, w.grow(len(s))
@@ -147,7 +223,7 @@ func (w *walker) list(v []any, depth int) (any, error) {
 	list := make([]any, len(v))
 	for i, item := range v {
 		var err error
-		if list[i], err = w.value(item, depth+1); err != nil {
+		if list[i], err = w.value(item, depth+1); err != nil && !w.drops(err, depth+1) {
 			return nil, err
 		}
 	}
@@ -156,15 +232,25 @@ func (w *walker) list(v []any, depth int) (any, error) {
 
 func gather[K comparable](w *walker, v map[K]any, depth int) (any, error) {
 	m := make(map[string]any, len(v))
+	texts := make(map[string]bool) // keys that are text already come before those that become it
 	for k, item := range v {
 		text, err := w.key(k)
-		if err != nil {
-			return nil, err
+		_, taken := m[text]
+		isText := any(k) == any(text)
+		if err == nil && taken && (texts[text] || !isText) {
+			err = ErrSameKey
 		}
-		if _, taken := m[text]; taken {
-			return nil, ErrSameKey
+		var made any
+		if err == nil {
+			made, err = w.value(item, depth+1)
 		}
-		if m[text], err = w.value(item, depth+1); err != nil {
+		switch {
+		case err == nil:
+			if taken {
+				w.drops(ErrSameKey, depth+1)
+			}
+			m[text], texts[text] = made, isText
+		case !w.drops(err, depth+1):
 			return nil, err
 		}
 	}
@@ -177,7 +263,7 @@ func (w *walker) key(k any) (string, error) {
 	if s, ok := k.(string); ok {
 		return w.text(s)
 	}
-	w.keys = true
+	w.note(NoteKeys)
 	if _, ok := k.(encoding.TextMarshaler); ok {
 		return "", ErrKey // what its text is, is the application's to say
 	}
@@ -204,7 +290,7 @@ func (w *walker) other(v any, depth int) (made any, err error) {
 	case r.CanInt():
 		return r.Int(), nil
 	case r.CanUint():
-		return number(json.Number(strconv.FormatUint(r.Uint(), 10))), nil
+		return number(json.Number(strconv.FormatUint(r.Uint(), 10)), nil)
 	}
 	defer func() {
 		if recover() != nil { // in the application's MarshalJSON
@@ -222,15 +308,22 @@ func (w *walker) other(v any, depth int) (made any, err error) {
 	return w.value(parsed, depth)
 }
 
-// number returns an int64 or a float64 where one holds n.
-func number(n json.Number) any {
+// number returns an int64 or a float64 where one holds n, and err if it is not nil.
+func number(n json.Number, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
 	if i, err := n.Int64(); err == nil {
-		return i
+		return i, nil
 	}
-	if f, err := n.Float64(); err == nil && strings.ContainsAny(string(n), ".eE") {
-		return f
+	if !strings.ContainsAny(string(n), ".eE") {
+		return n, nil
 	}
-	return n
+	f, err := n.Float64()
+	if err != nil {
+		return nil, ErrNotFinite
+	}
+	return f, nil
 }
 
 func finite(f float64) (any, error) {

@@ -61,7 +61,7 @@ func TestMap(t *testing.T) {
 	}
 }
 
-func TestWhatJSONCannotSayIsRefused(t *testing.T) {
+func TestWhatJSONCannotSayIsLeftOut(t *testing.T) {
 	deep := any("x")
 	for range 100 {
 		deep = []any{deep}
@@ -70,32 +70,57 @@ func TestWhatJSONCannotSayIsRefused(t *testing.T) {
 	for range 8 {
 		wide = []any{wide, wide, wide, wide, wide, wide, wide, wide}
 	}
+	one := func(err error) []string { return []string{plain.NoteDropped(err)} }
 	for _, row := range []struct {
-		name string
-		in   any
-		want error
+		name  string
+		in    any
+		left  string
+		notes []string
 	}{
-		{"not a number", math.NaN(), plain.ErrNotFinite},
-		{"infinite", math.Inf(-1), plain.ErrNotFinite},
-		{"a key of a struct", map[any]any{person{"ada", 36}: 1}, plain.ErrKey},
-		{"a key of a float", map[any]any{1.5: 1}, plain.ErrKey},
-		{"two keys with one text", map[any]any{1: 1, "1": 1}, plain.ErrSameKey},
-		{"a year with five digits", time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC), plain.ErrTime},
-		{"too deep", deep, plain.ErrTooDeep},
-		{"shared so often that it is too much", wide, plain.ErrTooMany},
-		{"a MarshalJSON that panics", panics{}, plain.ErrNoEncoding},
-		{"a channel", make(chan int), plain.ErrNoEncoding},
+		{"not a number", math.NaN(), `{}`, one(plain.ErrNotFinite)},
+		{"infinite", math.Inf(-1), `{}`, one(plain.ErrNotFinite)},
+		{"a number that no float64 holds", json.Number("1e999"), `{}`, one(plain.ErrNotFinite)},
+		{"three in a list, whose other values keep their places", []any{1, math.NaN(), 2, math.Inf(1), math.NaN()}, `{"k":[1,null,2,null,null]}`, slices.Repeat(one(plain.ErrNotFinite), 3)},
+		{"one in a map in a list", []any{map[any]any{"x": math.NaN(), "y": 1}}, `{"k":[{"y":1}]}`, one(plain.ErrNotFinite)},
+		{"a key of a struct", map[any]any{person{"ada", 36}: 1, "y": 1}, `{"k":{"y":1}}`, append(one(plain.ErrKey), plain.NoteKeys)},
+		{"a key of a float", map[any]any{1.5: 1}, `{"k":{}}`, append(one(plain.ErrKey), plain.NoteKeys)},
+		{"two keys with one text: that which is text stays", map[any]any{1: 1, "1": 2}, `{"k":{"1":2}}`, append(one(plain.ErrSameKey), plain.NoteKeys)},
+		{"a year with five digits", time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC), `{}`, one(plain.ErrTime)},
+		{"too deep: the whole value of its key", map[string]any{"in": deep, "beside": 1}, `{}`, one(plain.ErrTooDeep)},
+		{"a MarshalJSON that panics", panics{}, `{}`, one(plain.ErrNoEncoding)},
+		{"a channel", make(chan int), `{}`, one(plain.ErrNoEncoding)},
+		{"what a decoder lost", plain.Lost{Err: plain.ErrSelf}, `{}`, one(plain.ErrSelf)},
+		{"what a decoder remarks on", []any{plain.Noted{Value: 1, Note: plain.NoteZone}, plain.Noted{Value: 2, Note: plain.NoteZone}}, `{"k":[1,2]}`, []string{plain.NoteZone}},
 	} {
-		if _, _, err := plain.Map(map[string]any{"k": row.in}); !errors.Is(err, row.want) {
-			t.Errorf("%s: got %v, want %v", row.name, err, row.want)
-		}
+		t.Run(row.name, func(t *testing.T) {
+			m, notes, err := plain.Map(map[string]any{"k": row.in})
+			got, _ := json.Marshal(m)
+			if err != nil || string(got) != row.left || !slices.Equal(notes, row.notes) {
+				t.Errorf("got %s, notes %q and error %v, want %s and %q", got, notes, err, row.left, row.notes)
+			}
+		})
+	}
+	if _, _, err := plain.Map(map[string]any{"k": wide}); !errors.Is(err, plain.ErrTooMany) {
+		t.Errorf("shared so often that it is too much: got %v, want %v", err, plain.ErrTooMany)
 	}
 	if _, _, err := plain.Map([]any{1}); !errors.Is(err, plain.ErrNoMap) {
 		t.Errorf("a list: got %v, want %v", err, plain.ErrNoMap)
 	}
-	for _, text := range []string{"", "{", `{"a":NaN}`, `{}{}`, `{"a":1}x`} {
+	for _, text := range []string{"", "{", `{"a":NaNx}`, `{"a":Nan}`, `{NaN:1}`, `{}{}`, `{"a":1}x`} {
 		if _, err := plain.JSON([]byte(text)); !errors.Is(err, plain.ErrNotJSON) {
 			t.Errorf("%q: got %v, want %v", text, err, plain.ErrNotJSON)
 		}
+	}
+}
+
+func TestNumbersOfPythonsJSONAreLeftOut(t *testing.T) {
+	v, err := plain.JSON([]byte(`{"a":NaN,"b":[-Infinity,1,Infinity],"c":"NaN \" Infinity \\","d":1e400,"e":1.5}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, notes, err := plain.Map(v)
+	got, _ := json.Marshal(m)
+	if want := `{"b":[null,1,null],"c":"NaN \" Infinity \\","e":1.5}`; err != nil || string(got) != want || len(notes) != 4 {
+		t.Errorf("got %s, %d notes and error %v, want %s and 4", got, len(notes), err, want)
 	}
 }

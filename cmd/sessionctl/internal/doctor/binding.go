@@ -2,128 +2,159 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
 	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
-const (
-	waitingLife = 10 * time.Minute // of the key of a device whose session does not belong to it yet
-	manyKeys    = 10               // of devices for one login, of which a browser registers one
-	manyWaiting = 10               // devices of which none got its session
-)
+// manyOffers is how many logins must have been offered a binding, and none taken it, before
+// that is more than a few browsers that cannot.
+const manyOffers = 20
 
-// bindings is what was seen of sessions that belong to devices, and of the keys of devices.
+// bindings is what was seen of sessions that belong to devices.
 type bindings struct {
-	logins, bound int            // of the sessions
-	devices       int            // keys of devices
-	planted       tally          // of these
-	keyless       tally          // sessions whose device's key is gone
-	waiting       map[string]int // devices that registered in the last minutes, by the id of their binding
+	logins, offered, bound int
+	of                     map[string]string // the session of a device's key, for those that were looked at
+	keys                   map[string]bool   // of devices
+	keyless                tally             // bound sessions whose device's key is gone
+	bad                    tally             // keys of devices that do not verify
 }
 
-// addDevice looks at the key of a device.
-func (b *bindings) addDevice(ring record.Ring, prefix, key string, value *redis.StringCmd, ttl time.Duration) {
-	raw, err := value.Result()
-	if err == redis.Nil {
+// see counts one session.
+func (b *bindings) see(id string, rec *record.Record, space keyspace.Space) {
+	if !rec.LoggedIn() {
 		return
 	}
-	b.devices++
-	if _, sealed := record.OpenDevice(ring, key, raw); err != nil || sealed != nil && (sealed != record.ErrSeal || len(ring) > 0) {
-		b.planted.add(key)
-		return
+	b.logins++
+	if rec.Binding != "" {
+		b.offered++
 	}
-	if ttl > 0 && ttl <= waitingLife {
-		identifier, _ := keyspace.New(prefix).Device(key)
-		bindingID, _, _ := strings.Cut(identifier, ".")
-		if b.waiting == nil {
-			b.waiting = make(map[string]int)
-		}
-		b.waiting[bindingID]++
+	if rec.Bound() {
+		b.bound++
+		b.of[space.Binding(rec.Device())] = id
 	}
 }
 
-// lookForDevices looks for the keys of the devices that sessions belong to: bound has the
-// identifiers by the keys of these. A session without one is looked at again, as it may have
-// ended meanwhile.
-func (x *examination) lookForDevices(ctx context.Context, ring record.Ring, bound map[string]string, b *bindings) error {
-	for _, again := range []bool{false, true} {
-		if len(bound) == 0 {
-			return nil
+// seeKeys checks the keys of devices.
+func (b *bindings) seeKeys(ring record.Ring, keys []string, values map[string]*redis.StringCmd) error {
+	for _, key := range keys {
+		raw, err := values[key].Result()
+		if errors.Is(err, redis.Nil) { // its session has ended meanwhile
+			continue
 		}
-		pipe := x.Client.Pipeline()
-		answers := make(map[string]*redis.StringCmd)
-		for key, identifier := range bound {
-			if !again {
-				key = keyspace.New(x.Prefix).Binding(identifier)
-			}
-			answers[identifier] = pipe.Get(ctx, key)
-		}
-		if _, err := pipe.Exec(ctx); err != nil && !replied(err) {
+		if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			return err
 		}
-		for key, identifier := range bound {
-			raw, err := answers[identifier].Result()
-			switch {
-			case err != nil && err != redis.Nil:
-				return err
-			case !again && err == nil:
-				delete(bound, key)
-			case again && err == nil:
-				if rec, _, err := record.Present(raw).Open(ring, key); err == nil && rec != nil && rec.Device() == identifier {
-					b.keyless.add(strings.TrimPrefix(key, x.Prefix))
-				}
+		b.keys[key] = true
+		if err == nil {
+			_, err = record.OpenDevice(ring, key, raw)
+		}
+		if err != nil && (len(ring) > 0 || !errors.Is(err, record.ErrSeal)) {
+			b.bad.add(key)
+		}
+	}
+	return nil
+}
+
+// findKeyless asks for the keys of devices that were not come across, and once more for the
+// sessions of those that are not there, which may have ended meanwhile.
+func (x *examination) findKeyless(ctx context.Context, ring record.Ring, b *bindings) error {
+	var unseen []string
+	for key := range b.of {
+		if !b.keys[key] {
+			unseen = append(unseen, key)
+		}
+	}
+	slices.Sort(unseen)
+	for some := range slices.Chunk(unseen, server.ScanCount) {
+		there, err := x.fetch(ctx, some)
+		if err != nil {
+			return err
+		}
+		var sessions []string
+		for i, key := range some {
+			if there[i].Absent() {
+				sessions = append(sessions, x.Prefix+b.of[key])
+			}
+		}
+		again, err := x.fetch(ctx, sessions)
+		if err != nil {
+			return err
+		}
+		for i, key := range sessions {
+			if rec, _, err := again[i].Open(ring, key); err == nil && rec != nil && rec.Bound() {
+				b.keyless.add(key[len(x.Prefix):])
 			}
 		}
 	}
 	return nil
 }
 
-// findings says what is wrong with bindings, and then how many there are.
-func (b *bindings) findings(partly bool) (all []Finding) {
-	const name = "binding"
-	add := func(s Severity, seen, do string) { all = append(all, one(name, s, seen, do)...) }
-	waiting, most, binding := 0, 0, ""
-	for id, n := range b.waiting {
-		if waiting += n; n > most || n == most && id < binding {
-			most, binding = n, id
+// fetch reads keys, wherever in a cluster they lie.
+func (x *examination) fetch(ctx context.Context, keys []string) ([]record.Value, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	pipe := x.Client.Pipeline()
+	cmds := make([]*redis.StringCmd, len(keys))
+	for i, key := range keys {
+		cmds[i] = pipe.Get(ctx, key)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its error
+	values := make([]record.Value, len(keys))
+	for i, cmd := range cmds {
+		switch raw, err := cmd.Result(); {
+		case errors.Is(err, redis.Nil):
+		case redis.HasErrorPrefix(err, "WRONGTYPE"):
+			values[i] = record.Present("")
+		case err != nil:
+			return nil, err
+		default:
+			values[i] = record.Present(raw)
 		}
 	}
-	if b.planted.n > 0 {
-		add(Fail, fmt.Sprintf("%s of %s keys of devices do not verify, for example %s: planted, altered, or sealed by a secret that is not given; the browser's proofs are answered 503", comma(b.planted.n), comma(b.devices), b.planted.first),
-			"give all secrets that are in use; if they are, somebody else writes to this Redis: DEL takes the key away, and its user logs in again")
-	}
-	if b.keyless.n > 0 {
-		add(Fail, fmt.Sprintf("%s of %s bound sessions have no key of their device, for example %s: their users are locked out within minutes", comma(b.keyless.n), comma(b.bound), b.keyless.first),
-			"find out what takes those keys away: eviction, a DEL, an ACL; `sessionctl revoke ID` lets the user log in again")
-	}
-	if most > manyKeys {
-		add(Warn, fmt.Sprintf("%s keys of devices were registered for one login (binding %s) in the last 10 minutes; a browser registers one", comma(most), binding),
-			"somebody fills the memory: limit POST requests below DeviceBinding.Path, and answer what is too much with 503, since browsers drop their keys at 4xx")
-	}
-	if b.bound == 0 && len(b.waiting) > manyWaiting && !partly {
-		add(Warn, fmt.Sprintf("%s devices have registered in the last 10 minutes, and no session belongs to one", comma(waiting)),
-			"the second cookie does not come back: see that nothing in front drops Set-Cookie or Cookie fields, and that all servers have the same secrets")
-	}
-	return append(all, one(name, OK, b.text(partly, waiting), "")...)
+	return values, nil
 }
 
-// text says how many sessions belong to devices.
-func (b *bindings) text(partly bool, waiting int) string {
-	if b.bound+b.devices == 0 {
-		return fmt.Sprintf("no session belongs to a device (%s logins looked at)", comma(b.logins))
+// binding says how many logins belong to devices, and whether those can prove themselves.
+func (s *survey) binding() Finding {
+	const name = "device binding"
+	b := &s.bindings
+	seen := fmt.Sprintf("%s of %s logins are bound to a device", humanize.Comma(int64(b.bound)), humanize.Comma(int64(b.logins)))
+	if open := b.offered - b.bound; open > 0 {
+		seen += fmt.Sprintf(", %s were offered it, and their browsers cannot or have not yet", humanize.Comma(int64(open)))
 	}
-	text := fmt.Sprintf("%s of %s logins belong to a device", comma(b.bound), comma(b.logins))
-	if over := b.devices - b.bound; over > 0 && !partly {
-		text += fmt.Sprintf("; %s more keys of devices than that, %s of these young: of logins that may be bound yet, and of sessions that have ended by time; they go by themselves", comma(over), comma(min(waiting, over)))
+	idle := 0
+	for key := range b.keys {
+		if b.of[key] == "" {
+			idle++
+		}
 	}
-	return text
+	switch {
+	case b.bad.n > 0:
+		return Finding{
+			Check: name, Severity: Fail, Seen: fmt.Sprintf("%s of %s devices' keys do not verify, for example %s: planted, altered, or sealed by a secret that is not given; their users are locked out within minutes", humanize.Comma(int64(b.bad.n)), humanize.Comma(int64(len(b.keys))), b.bad.first),
+			Do: "give all secrets that are in use; if they are, somebody else writes to this Redis: delete the key, and its user logs in again",
+		}
+	case b.keyless.n > 0:
+		return Finding{
+			Check: name, Severity: Fail, Seen: fmt.Sprintf("%s; %s of them have no device's key, for example %s: their browsers cannot prove themselves, and their users are locked out within minutes", seen, humanize.Comma(int64(b.keyless.n)), b.keyless.first),
+			Do: "find out what removed keys with bind: after the prefix: eviction, DEL, or a restore of sessions alone; a new login helps each user",
+		}
+	case b.bound == 0 && b.offered >= manyOffers:
+		return Finding{
+			Check: name, Severity: Warn, Seen: seen + ": no browser has taken the offer",
+			Do: "check that Config.DeviceBinding.Path is reached from outside, over HTTPS with a certificate that browsers trust, and that no proxy takes Secure-Session headers off or answers it by itself",
+		}
+	case idle > 0 && !s.partly:
+		seen += fmt.Sprintf("; %s devices' keys are of sessions that have ended or begin, and end by themselves", humanize.Comma(int64(idle)))
+	}
+	return Finding{Check: name, Severity: OK, Seen: seen}
 }
-
-func comma(n int) string { return humanize.Comma(int64(n)) }

@@ -11,16 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
 // survey is what was seen of the keys under the prefix.
 type survey struct {
-	bindings
-	sessions, indexes int // looked at
+	sessions, indexes int // looked at; keys of devices are among the latter
 	endless           tally
 	bad               tally // records that do not verify, or are none
-	partly            bool  // there are more than were looked at
+	bindings          bindings
+	partly            bool // there are more than were looked at
 	denied            string
 	noWeight          string // why memory could not be asked for
 }
@@ -44,7 +45,7 @@ func (x *examination) checkKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var s survey
+	s := survey{bindings: bindings{of: map[string]string{}, keys: map[string]bool{}}}
 	var weights []weight
 	for _, n := range x.nodes {
 		w := weight{node: n}
@@ -61,8 +62,10 @@ func (x *examination) checkKeys(ctx context.Context) error {
 		x.found(cannotLook("keys", "at what lies under "+x.Prefix, s.denied))
 		return nil
 	}
-	x.found(s.ttl(), s.records(len(x.Secrets) > 0))
-	x.found(s.bindings.findings(s.partly)...)
+	if err := x.findKeyless(ctx, ring, &s.bindings); err != nil {
+		return err
+	}
+	x.found(s.ttl(), s.records(len(x.Secrets) > 0), s.binding())
 	x.found(s.forecast(weights))
 	return nil
 }
@@ -105,11 +108,10 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 	return err
 }
 
-// page is some of the keys of a node, by their kind.
-type page struct{ sessions, indexes, devices []string }
+// page is the keys that one SCAN found.
+type page struct{ sessions, devices, indexes []string }
 
-// read looks at one page of keys in one round trip, and in another at the keys of the devices
-// that its sessions belong to.
+// read looks at one page of keys in one round trip.
 func (x *examination) read(ctx context.Context, n *node, ring record.Ring, p page, s *survey, w *weight) error {
 	keys := slices.Concat(p.sessions, p.devices, p.indexes)
 	if len(keys) == 0 {
@@ -147,17 +149,13 @@ func (x *examination) read(ctx context.Context, n *node, ring record.Ring, p pag
 			w.add(x.Prefix, key, cmd.Val())
 		}
 	}
-	beside := len(p.indexes) + len(p.devices) // what sessions take beside themselves
-	w.sessions, w.indexes = w.sessions+len(p.sessions), w.indexes+beside
-	s.sessions, s.indexes = s.sessions+len(p.sessions), s.indexes+beside
-	for _, key := range p.devices {
-		s.addDevice(ring, x.Prefix, key, values[key], ttls[key].Val())
-	}
-	bound, err := s.verify(ring, x.Prefix, p.sessions, values)
-	if err != nil {
+	others := len(keys) - len(p.sessions)
+	w.sessions, w.indexes = w.sessions+len(p.sessions), w.indexes+others
+	s.sessions, s.indexes = s.sessions+len(p.sessions), s.indexes+others
+	if err := s.bindings.seeKeys(ring, p.devices, values); err != nil {
 		return err
 	}
-	return x.lookForDevices(ctx, ring, bound, &s.bindings)
+	return s.verify(ring, x.Prefix, p.sessions, values)
 }
 
 // replied tells an error of one command from a failure of them all.
@@ -166,10 +164,8 @@ func replied(err error) bool {
 	return errors.Is(err, redis.Nil) || errors.As(err, &reply)
 }
 
-// verify checks the seals, or without secrets that records are records. It returns the keys of
-// those that belong to a device, and the identifiers of these.
-func (s *survey) verify(ring record.Ring, prefix string, keys []string, values map[string]*redis.StringCmd) (bound map[string]string, err error) {
-	bound = make(map[string]string)
+// verify checks the seals, or without secrets that records are records.
+func (s *survey) verify(ring record.Ring, prefix string, keys []string, values map[string]*redis.StringCmd) error {
 	for _, key := range keys {
 		raw, err := values[key].Result()
 		switch {
@@ -179,21 +175,16 @@ func (s *survey) verify(ring record.Ring, prefix string, keys []string, values m
 			s.bad.add(strings.TrimPrefix(key, prefix))
 			continue
 		case err != nil:
-			return nil, err
+			return err
 		}
 		rec, _, err := record.Present(raw).Open(ring, key)
-		switch {
-		case err != nil:
+		if err != nil {
 			s.bad.add(strings.TrimPrefix(key, prefix))
-		case rec != nil && rec.LoggedIn():
-			s.logins++
-			if rec.Bound() {
-				bound[key] = rec.Device()
-			}
+		} else if rec != nil {
+			s.bindings.see(strings.TrimPrefix(key, prefix), rec, keyspace.New(prefix))
 		}
 	}
-	s.bound += len(bound)
-	return bound, nil
+	return nil
 }
 
 // looked says how much was looked at.
@@ -211,7 +202,7 @@ func (s *survey) ttl() Finding {
 	}
 	return Finding{
 		Check: "ttl", Severity: Fail, Seen: fmt.Sprintf("%s of %s have no TTL, for example %s: they take memory for ever", humanize.Comma(int64(s.endless.n)), s.looked(), s.endless.first),
-		Do: "find out what ran PERSIST or SET on them; `sessionctl revoke ID` ends a session, EXPIRE mends an index or the key of a device",
+		Do: "find out what ran PERSIST or SET on them; `sessionctl revoke ID` ends a session, EXPIRE mends an index or a device's key (bind:…)",
 	}
 }
 
