@@ -141,7 +141,7 @@ func (c *candidate) rank() int {
 // there, and said what led there.
 func (s *Session) resolve(bounded *lazyContext, at *stored, said claim, v record.Value, now time.Time) (candidate, error) {
 	m, first := s.m, at.id
-	for hop := range maxHops {
+	for hop := range s.mostHops() {
 		c, tomb := s.inspect(at, v, hop > 0, now)
 		if tomb != nil && hop == 0 && said.hit > 0 { // whose life is its own
 			if ttl := max(record.TTL(now, said.idle, tomb.Deadline), time.Second); ttl != said.hit {
@@ -179,6 +179,15 @@ func (s *Session) resolve(bounded *lazyContext, at *stored, said claim, v record
 	}
 	s.note(Event{Kind: EventRefused, ID: first, Reason: "rotated too often"})
 	return candidate{verdict: rejected}, nil
+}
+
+// mostHops is how many rotations the request follows: a device that proves itself is led on though
+// somebody else had the id turned again and again before.
+func (s *Session) mostHops() int {
+	if s.proving {
+		return maxEndHops
+	}
+	return maxHops
 }
 
 // inspect opens what lies at at and judges it.

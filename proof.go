@@ -184,6 +184,8 @@ func (m *Manager) asksForProof(w http.ResponseWriter, r *http.Request, s *Sessio
 		bindingID, _, _ := dbsc.SplitIdentifier(s.proof.Identifier)
 		b.expire(w.Header(), bindingID)
 		b.bounce(w, "")
+	case m.cfg.Now().Sub(time.Unix(s.proof.Issued, 0)) < bounceWithin: // it has just proved itself, and would be sent back for ever
+		return false
 	default:
 		b.sendBack(w, r, s.proof.Identifier)
 	}

@@ -3,6 +3,7 @@ package binding_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redsession/redsession"
+	"github.com/redsession/redsession/internal/stage"
 	"github.com/redsession/redsession/redsessiontest"
 )
 
@@ -177,6 +179,49 @@ func TestBindingIsNoReasonToLockAnybodyOutInAnOutage(t *testing.T) {
 	s.m.BringRedisBack()
 	s.want(t, thief, "/", "200 nobody 0 locked")
 	s.want(t, b, "/", "200 alice 0 bound")
+}
+
+// TestBindingLocksNobodyWhileWritingIsAway has an outage in which sessions can be read.
+func TestBindingLocksNobodyWhileWritingIsAway(t *testing.T) {
+	t.Parallel()
+	e := stage.NewMini(t)
+	m, proxy := e.Behind(t, func(c *redsession.Config) {
+		c.Cookie.InsecurePlainHTTP, c.OutageWait, c.RedisTimeout = false, -1, 300*time.Millisecond
+		c.DeviceBinding.Enabled = true
+	})
+	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := m.FromContext(r.Context())
+		switch r.URL.Path {
+		case "/login":
+			s.Login("alice")
+		case "/add":
+			number.Set(s, 1)
+		}
+		fmt.Fprintf(w, "%s %t", s.UserID(), s.Locked())
+	}))
+	var clock redsessiontest.Manager // which stands still
+	b := clock.Browser()
+	for _, path := range []string{"/login", "/", "/"} {
+		b.Get(h, path)
+	}
+	alone := &site{h: h}
+	session := sessionOf(b)
+	if got := text(alone.get("/", session)); got != "200 true" {
+		t.Fatalf("got %q of the session's cookie alone, want it locked", got)
+	}
+	proxy.Reply(func(args []string) (string, bool) {
+		return "READONLY You can't write against a read only replica.", strings.HasPrefix(args[0], "EVAL") || args[0] == "EXPIRE"
+	})
+	b.Get(h, "/add")
+	stage.Until(t, "the outage of writing", func() bool { return len(e.Events.Of(redsession.EventOutageBegan)) > 0 })
+	if got := text(alone.get("/", session)); !strings.HasPrefix(got, "503 ") {
+		t.Errorf("got %q while nobody can write, want ErrUnavailable", got)
+	}
+	proxy.Reply(nil)
+	stage.Until(t, "the end of the outage", func() bool { return len(e.Events.Of(redsession.EventOutageEnded)) > 0 })
+	if got := text(alone.get("/", session)); got != "200 true" {
+		t.Errorf("got %q afterwards, want it locked", got)
+	}
 }
 
 func TestBindingHoldsForTheHeaderToo(t *testing.T) {

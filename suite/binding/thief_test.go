@@ -95,6 +95,7 @@ func TestBindingOfAnIdleOwnerWhoseCookiesWereCopied(t *testing.T) {
 		{"reads every minute", time.Minute, []string{"/"}},
 		{"writes", 40 * time.Second, []string{"/add", "/"}},
 		{"turns the id", 50 * time.Second, []string{"/rotate", "/"}},
+		{"turns the id all the time", 10 * time.Second, []string{"/rotate", "/"}},
 		{"asks for a proof", 90 * time.Second, []string{"/", "/proof", "/"}},
 	}
 	for _, policy := range []redsession.ReplayPolicy{redsession.RefuseReplay, redsession.EndSession} {
@@ -138,5 +139,33 @@ func TestBindingOfAnIdleOwnerWhoseCookiesWereCopied(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestBindingSendsNobodyBackForEver has a proof that does not help, as it comes without the session's
+// cookie.
+func TestBindingSendsNobodyBackForEver(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := s.m.Browser()
+	s.want(t, owner, "/login?user=alice", "200")
+	thief := owner.Thief()
+	for range 2 { // the binding begins, and the new id is seen
+		s.see(thief, "/")
+	}
+	s.m.Advance(2 * time.Minute)
+	h := s.h
+	s.h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/refresh/") {
+			r.Header.Del("Cookie")
+		}
+		h.ServeHTTP(w, r)
+	})
+	s.want(t, owner, "/", "307 <a href=\"/\">Temporary Redirect</a>.")
+	s.want(t, owner, "/", "200 nobody 0")
+	s.h = h
+	s.m.Advance(time.Minute)
+	if got := s.follow(owner, "/"); got != "200 alice 0 bound" {
+		t.Errorf("got %q once the cookie comes along, want alice", got)
 	}
 }
