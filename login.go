@@ -37,10 +37,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	}
 	o := collect(opts)
 	s.warnOfLate("login", "")
-	known, stamp, err := s.presentUser(user)
+	stamp, err := s.presentUser(user)
 	s.lock()
 	defer s.mu.Unlock()
-	s.user = known
 	if err != nil {
 		s.failLocked(err)
 	}

@@ -45,7 +45,7 @@ type Session struct {
 	proving  bool             // the request is a device's proof
 	offered  bool             // this request logged in, and the browser may bind the session to its device
 	marked   int64            // right after this request last revoked a user's sessions, Unix microseconds
-	user     knownUser        // as the program said in this request, if it was asked
+	users    []knownUser      // as the program said in this request; of each user the last counts
 	broken   error            // why the session could not be loaded; every commit returns it
 	head     record.Record    // all but the values, as the handler sees it
 	fields   []record.Field
