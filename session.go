@@ -22,7 +22,7 @@ type Session struct {
 	r         *http.Request
 	came      sessioncookie.Request
 	confirmed time.Time // when Redis confirmed the session last
-	loadedAt  int64     // when the request was loaded, Unix microseconds, or last revoked the sessions of a user
+	loadedAt  int64     // when the request was loaded, Unix microseconds
 
 	events  collector       // to be told once what is under way is settled
 	budget  breaker.Budget  // for waiting for Redis, of the load and of all commits together
@@ -44,7 +44,7 @@ type Session struct {
 	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
 	proving  bool             // the request is a device's proof
 	offered  bool             // this request logged in, and the browser may bind the session to its device
-	marked   int64            // right after this request last revoked a user's sessions, Unix microseconds
+	marks    ownMarks         // of indexes in which this request has revoked all
 	users    []knownUser      // as the program said in this request; of each user the last counts
 	broken   error            // why the session could not be loaded; every commit returns it
 	head     record.Record    // all but the values, as the handler sees it
@@ -117,6 +117,7 @@ type changes struct {
 	logout  bool                // the client's cookie goes, unless there is something to store
 	user    string              // who was logged in before the logout
 	checked int64               // when the password was checked, Unix microseconds
+	marks   ownMarks            // that say nothing against the login
 	rotate  bool                // Rotate was called
 	store   bool                // keep the session even if it has no values
 	seen    int64               // the successor's own cookie came for the first time
