@@ -66,7 +66,7 @@ func (s *Session) commit(ctx, waits context.Context, add func()) error {
 	err := s.settle(ctx, waits, add)
 	if reason := refusal(err); reason != "" && waits != nil && s.broken == nil { // the operator hears of it, whatever the handler answers
 		s.mu.Lock()
-		e := Event{Kind: EventFailed, UserID: s.head.User, Reason: reason, Err: err}
+		e := Event{Kind: EventFailed, UserID: s.head.User, ActorID: s.head.Actor, Reason: reason, Err: err}
 		if s.base != nil {
 			e.ID = s.base.id
 		}
@@ -103,7 +103,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 	}
 	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
 		s.m.tellUpkeep(c.out.err, func(e Event) {
-			e.ID, e.UserID = c.id(), c.head.User
+			e.ID, e.UserID, e.ActorID = c.id(), c.head.User, c.head.Actor
 			s.note(e)
 		})
 		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again

@@ -79,7 +79,7 @@ func (s *Session) endReplayed(bounded *lazyContext, replays []lateUse, now time.
 			}
 			m.forgetEnded(l.origin)
 		case rec != nil:
-			s.note(Event{Kind: EventRevoked, ID: l.id, UserID: rec.User, Reason: "a rotated id came after its grace"})
+			s.note(Event{Kind: EventRevoked, ID: l.id, UserID: rec.User, ActorID: rec.Actor, Reason: "a rotated id came after its grace"})
 		}
 	}
 	return nil
