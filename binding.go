@@ -106,12 +106,7 @@ func (s *Session) hasProof(rec *record.Record, now time.Time) bool {
 	if b == nil { // switched off since: nobody could renew the second cookie
 		return true
 	}
-	cookie, ok := b.bound(s.r, rec.Binding, now)
-	if !ok || cookie.Identifier[len(rec.Binding)+1:] != rec.Thumbprint {
-		return false
-	}
-	s.proof = cookie
-	return true
+	return s.showsDeviceOf(rec, now)
 }
 
 // lockOut makes the session of a request look empty, since it belongs to a device whose
@@ -129,6 +124,20 @@ func (s *Session) lockOut() error {
 }
 
 var errRenewal = errors.New("the device of a bound session may not have been able to prove itself")
+
+// showsDeviceOf tells whether the second cookie of the device came to which rec belongs, or
+// may begin to belong.
+func (s *Session) showsDeviceOf(rec *record.Record, now time.Time) bool {
+	if rec.Binding == "" || rec.TTL(now) <= 0 {
+		return false
+	}
+	cookie, ok := s.m.binding.bound(s.r, rec.Binding, now)
+	if !ok || rec.Bound() && cookie.Identifier != rec.Device() {
+		return false
+	}
+	s.proof = cookie
+	return true
+}
 
 // beginBinding notes that the client showed the second cookie of the binding that the login
 // offered: from this request on the session belongs to the device.
@@ -163,7 +172,7 @@ func (s *Session) bindLogin(head *record.Record) {
 // is of. The request in which it does so may come without any cookie.
 func (s *Session) offerBinding(h http.Header) {
 	b := s.m.binding
-	if b == nil || !s.offered || s.cookie != cookieSet || s.base == nil || s.base.rec.Bound() || s.base.rec.Binding == "" {
+	if b == nil || !s.offered || s.cookie != cookieSet || s.base == nil || s.base.rec.Bound() || s.base.rec.Binding == "" || s.base.rec.Pending {
 		return
 	}
 	expires := s.m.cfg.Now().Add(registrationLife)
@@ -201,6 +210,7 @@ func (m *Manager) serveBinding(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.RawQuery == "later" {
 			script = "setTimeout(() => location.reload(), 1000);\n"
 		}
+		w.WriteHeader(http.StatusOK) // as no route leads here, a framework may have 404 in mind
 		_, _ = io.WriteString(w, script)
 	case !registers && !refreshes:
 		http.NotFound(w, r)
@@ -250,6 +260,7 @@ func (m *Manager) register(w http.ResponseWriter, r *http.Request, token string)
 	b.learn(identifier, p.Key)
 	b.grant(w.Header(), identifier, now)
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(dbsc.Instructions{
 		Identifier: identifier, RefreshURL: b.Path + "/refresh/" + bindingID,
 		CookieName: b.cookie + bindingID, CookieAttributes: b.attributes,

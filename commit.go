@@ -206,10 +206,10 @@ func (s *Session) waitLocked() (errs error) {
 func (s *Session) forbidden(first bool) error {
 	p := &s.pending
 	switch {
+	case first && s.isLocked && !p.logout: // before an error that is for want of what is locked
+		return errLocked
 	case p.err != nil && !p.logout:
 		return p.err
-	case first && s.isLocked:
-		return errLocked
 	case first && s.dead:
 		return s.gone()
 	case s.sent && (first || p.fresh || p.rotate) && !p.logout:

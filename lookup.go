@@ -3,6 +3,7 @@ package redsession
 import (
 	"cmp"
 	"context"
+	"math"
 	"time"
 
 	"github.com/redsession/redsession/internal/record"
@@ -199,7 +200,11 @@ func (s *Session) inspect(at *stored, v record.Value, followed bool, now time.Ti
 			return c, nil
 		}
 	}
-	c.verdict = judge(at.rec, tomb, followed, now, m.cfg.RotateGrace)
+	grace := m.cfg.RotateGrace
+	if s.proving { // a thief cannot, so that it is the owner's, however late
+		grace = math.MaxInt64
+	}
+	c.verdict = judge(at.rec, tomb, followed, now, grace)
 	if c.verdict != live && c.verdict != replayed { // its own cookie may come as well
 		m.cache.Forget(at.id)
 	}

@@ -252,8 +252,7 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 		if outer, ok := Lookup(r.Context()); ok {
 			outer.nest(s)
 		}
-		if s.isLocked && m.binding.bounces(r) {
-			m.binding.bounce(w, "")
+		if m.asksForProof(w, r, s) {
 			return
 		}
 		defer settleCopy(r, s.r)

@@ -172,6 +172,34 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 	return nil
 }
 
+// asksForProof answers requests whose browser may have to prove itself before they can be
+// served, and tells whether it did.
+func (m *Manager) asksForProof(w http.ResponseWriter, r *http.Request, s *Session) bool {
+	b := m.binding
+	switch {
+	case s.isLocked && b.bounces(r):
+		b.bounce(w, "")
+	case !s.unproven || s.base != nil || s.isLocked:
+		return false
+	case b.bounces(r):
+		bindingID, _, _ := dbsc.SplitIdentifier(s.proof.Identifier)
+		b.expire(w.Header(), bindingID)
+		b.bounce(w, "")
+	default:
+		b.sendBack(w, r, s.proof.Identifier)
+	}
+	return true
+}
+
+// sendBack has the browser send r once more, and prove itself first, as it has no second
+// cookie any more.
+func (b *deviceBinding) sendBack(w http.ResponseWriter, r *http.Request, identifier string) {
+	bindingID, _, _ := dbsc.SplitIdentifier(identifier)
+	b.expire(w.Header(), bindingID)
+	neverStore(w.Header())
+	http.Redirect(w, r, sameAddress(r), http.StatusTemporaryRedirect)
+}
+
 // bounces tells whether r is a page that a link from another site leads to: the browser
 // then sends the session's cookie and may not have renewed the second one. Loaded by a
 // script of this site's it does so first.
@@ -238,9 +266,7 @@ func (m *Manager) RequireProof(max time.Duration) func(http.Handler) http.Handle
 			case m.binding == nil, bound && m.cfg.Now().Unix()-issued <= int64(max/time.Second):
 				next.ServeHTTP(w, r)
 			case bound && r.Method == http.MethodGet:
-				bindingID, _, _ := dbsc.SplitIdentifier(identifier)
-				m.binding.expire(w.Header(), bindingID)
-				http.Redirect(w, r, sameAddress(r), http.StatusTemporaryRedirect)
+				m.binding.sendBack(w, r, identifier)
 			default:
 				m.cfg.Forbidden.ServeHTTP(w, r)
 			}

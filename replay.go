@@ -1,7 +1,6 @@
 package redsession
 
 import (
-	"context"
 	"slices"
 	"time"
 )
@@ -17,9 +16,11 @@ const (
 	// EndSession also ends what the session has become, as OAuth 2.0 does with refresh tokens
 	// (RFC 9700, section 4.14.2): whoever has a stolen cookie is logged out, and the user
 	// has to log in again. It tells of it with EventRevoked. While Redis cannot be told, this process serves the session no
-	// more, and ends it when Redis is back. A session that belongs to a device ends only if
-	// that device's cookie came too: an old cookie without it is of no use to a thief, who
-	// must not be able to log the owner out with it. An old cookie of Config.Adopt does so
+	// more, and ends it when Redis is back. A session that belongs to a device (see
+	// Config.DeviceBinding) does not end: an old cookie is of no use to a thief there, who must
+	// not be able to log the owner out with it. If the second cookie of the device came along, the browser
+	// is sent back to the same address without it, proves itself and is led on, which a thief
+	// cannot. An old cookie of Config.Adopt does so
 	// unless its Legacy is SideBySide, where browsers keep it.
 	EndSession
 )
@@ -60,15 +61,12 @@ func (s *Session) noteReplays(late []lateUse, alive []candidate) []lateUse {
 // that of a read: it is not known yet whose the session is.
 func (s *Session) endReplayed(bounded *lazyContext, replays []lateUse, now time.Time) error {
 	m := s.m
-	if m.cfg.OnReplay != EndSession {
-		return nil
-	}
 	for _, l := range replays {
-		mine, err := s.mayEnd(bounded.get(), l, now)
+		device, err := s.isOfDevice(bounded, l, now)
 		if err != nil {
 			return err
 		}
-		if !mine {
+		if device || m.cfg.OnReplay != EndSession {
 			continue
 		}
 		rec, err := m.endForGood(bounded.get(), l.id, nil, true)
@@ -85,24 +83,29 @@ func (s *Session) endReplayed(bounded *lazyContext, replays []lateUse, now time.
 	return nil
 }
 
-// mayEnd tells whether a replay says anything of the session: an old cookie of one that
-// belongs to a device does not, without that device's.
-func (s *Session) mayEnd(ctx context.Context, l lateUse, now time.Time) (bool, error) {
+// isOfDevice tells whether what a replayed id has become is for a device to claim, or gone.
+// If the second cookie of that device came along, the request may be its owner's, whose last
+// answer was lost, or of a thief who has copied both cookies and was led on before the owner:
+// a proof will tell.
+func (s *Session) isOfDevice(bounded *lazyContext, l lateUse, now time.Time) (bool, error) {
 	if s.m.binding == nil {
-		return true, nil
+		return false, nil
 	}
 	id := l.at
 	for range maxEndHops {
-		v, err := s.m.store.Get(ctx, id)
+		v, err := s.m.store.Get(bounded.get(), id)
 		if err != nil {
 			return false, err
 		}
-		if rec, err := s.m.open(id, v); err != nil || rec != nil {
-			return rec != nil && s.hasProof(rec, now), nil
+		if rec, err := s.m.open(id, v); err != nil {
+			return true, nil
+		} else if rec != nil {
+			s.unproven = s.unproven || s.showsDeviceOf(rec, now)
+			return s.unproven || rec.Bound(), nil
 		}
 		if id = v.Head().Leads(); id == "" {
 			break
 		}
 	}
-	return false, nil
+	return true, nil
 }

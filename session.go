@@ -40,6 +40,7 @@ type Session struct {
 	dead     bool             // the client's id was ended, and no other took its place
 	ended    ending           // of the client's id, if it was ended lately
 	isLocked bool             // a session came that belongs to a device, without that device's cookie
+	unproven bool             // a rotated id came after its grace, with the second cookie of its session's device
 	locked   []*stored        // those that are
 	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
 	proving  bool             // the request is a device's proof

@@ -41,6 +41,22 @@ func RequireRecentLogin(m *redsession.Manager, max time.Duration) gin.HandlerFun
 	return guard(m.RequireRecentLogin(max))
 }
 
+// RequireLevel is m.RequireLevel for gin. It belongs after Middleware, and panics if level
+// is not 1 to 3.
+func RequireLevel(m *redsession.Manager, level int) gin.HandlerFunc {
+	return guard(m.RequireLevel(level))
+}
+
+// RequireProof is m.RequireProof for gin. It belongs after Middleware, and panics if max is
+// under a minute, or if Config.DeviceBinding is not enabled.
+func RequireProof(m *redsession.Manager, max time.Duration) gin.HandlerFunc {
+	return guard(m.RequireProof(max))
+}
+
+// CSRF is m.CSRF for gin: it protects the handlers after it from cross-site request forgery.
+// It belongs after Middleware, by Engine.Use for all routes.
+func CSRF(m *redsession.Manager) gin.HandlerFunc { return guard(m.CSRF) }
+
 func guard(mw func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false

@@ -15,6 +15,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -64,6 +65,12 @@ func run(ctx context.Context, addr string, secure bool) (err error) {
 	}
 	defer p.close()
 	c.Cookie.InsecurePlainHTTP = !secure
+	var own *tls.Config
+	if secure {
+		if own, err = ownTLS(); err != nil {
+			return err
+		}
+	}
 	c.DeviceBinding = redsession.DeviceBinding{Enabled: secure, Path: bindingPath, Lifetime: bindingLifetime}
 	d, err := newDemo(c, p)
 	if err != nil {
@@ -77,11 +84,15 @@ func run(ctx context.Context, addr string, secure bool) (err error) {
 		stop()
 		background.Wait()
 	}()
-	return serve(ctx, ln, d.handler(), secure)
+	if secure {
+		d.pin = pin(own)
+	}
+	return serve(ctx, ln, d.handler(), own)
 }
 
-// serve serves h on ln until ctx is done, and lets running requests finish.
-func serve(ctx context.Context, ln net.Listener, h http.Handler, secure bool) (err error) {
+// serve serves h on ln until ctx is done, and lets running requests finish: by HTTPS if own is
+// not nil.
+func serve(ctx context.Context, ln net.Listener, h http.Handler, own *tls.Config) error {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -92,15 +103,12 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, secure bool) (e
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 	scheme := "http"
-	if secure {
+	if srv.TLSConfig = own; own != nil {
 		scheme = "https"
-		if srv.TLSConfig, err = ownTLS(); err != nil {
-			return err
-		}
 	}
 	served := make(chan error, 1)
 	go func() {
-		if secure {
+		if own != nil {
 			served <- srv.ServeTLS(ln, "", "")
 			return
 		}

@@ -28,6 +28,7 @@ type demo struct {
 	latencies   latencies
 	slowRunning atomic.Int64
 	now         func() time.Time
+	pin         string // of the certificate, "" without one
 }
 
 // newDemo returns the site with its sessions where c says, which is p.

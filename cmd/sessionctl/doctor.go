@@ -30,7 +30,8 @@ commands, TLS, the default user, what this user may run, a cluster's slots, the
 sentinels' quorum, whether a failover is over before requests give up waiting,
 whether a primary without its replicas stops to acknowledge, and at keys under the
 prefix: whether each has a TTL, whether the records verify (with REDSESSION_SECRETS),
-how much memory a session takes and how many more fit. It changes nothing. What
+how many logins are bound to devices and whether those can prove themselves, how much
+memory a session takes and how many more fit. It changes nothing. What
 this user or a managed service does not allow to be seen is a finding of its own.
 
 Exit code 1 if any finding is "fail".

@@ -21,6 +21,8 @@ const (
 	hashedUserBytes = 16
 	hashedUserLen   = 22 // base64url of them
 	hashedTagLen    = 24 // of a tag's keyed hash
+	bindingIDLen    = 8
+	thumbprintLen   = 43 // of the key of a device
 )
 
 // SID is the secret that only the cookie holds: 256 bits of crypto/rand (OWASP ASVS
@@ -119,6 +121,13 @@ func (s Space) SessionID(key string) (id string, ok bool) {
 func (s Space) IsTag(key string) bool {
 	hash, ok := strings.CutPrefix(key, s.prefix+"tag:")
 	return ok && len(hash) == hashedTagLen && isBase64URL(hash)
+}
+
+// IsBinding tells whether key is that of some device's public key.
+func (s Space) IsBinding(key string) bool {
+	identifier, ok := strings.CutPrefix(key, s.prefix+"bind:")
+	id, thumbprint, _ := strings.Cut(identifier, ".")
+	return ok && len(id) == bindingIDLen && isBase64URL(id) && len(thumbprint) == thumbprintLen && isBase64URL(thumbprint)
 }
 
 // IsUser tells whether key is the index of some user's sessions.

@@ -1,160 +1,17 @@
 package browsertest_test
 
 import (
-	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"io"
-	"log"
-	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/chromedp/chromedp"
-
-	"github.com/redsession/redsession"
 )
-
-// boundSite is a site over HTTPS whose sessions are bound to devices, with a clock of its own.
-type boundSite struct {
-	t     *testing.T
-	redis *miniredis.Miniredis
-	srv   *httptest.Server
-	ahead atomic.Int64 // of the clock, in nanoseconds
-
-	mu sync.Mutex // guards m
-	m  *redsession.Manager
-}
-
-const boundNumber = redsession.Key[int]("number")
-
-func newBoundSite(t *testing.T) *boundSite {
-	t.Helper()
-	s := &boundSite{t: t, redis: miniredis.RunT(t)}
-	s.restart()
-	s.srv = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.srv.StartTLS()
-	t.Cleanup(func() {
-		s.srv.Close()
-		s.manager().Close()
-	})
-	return s
-}
-
-// restart takes the server's memory away.
-func (s *boundSite) restart() {
-	m, err := redsession.New(redsession.Config{
-		URL: "redis://" + s.redis.Addr(), Secrets: [][]byte{bytes.Repeat([]byte("s"), 32)}, DeviceBinding: redsession.DeviceBinding{Enabled: true},
-		OutageWait: -1, Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.mu.Lock()
-	old := s.m
-	s.m = m
-	s.mu.Unlock()
-	if old != nil {
-		_ = old.Close()
-	}
-}
-
-func (s *boundSite) manager() *redsession.Manager {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m
-}
-
-func (s *boundSite) serve(w http.ResponseWriter, r *http.Request) {
-	m := s.manager()
-	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session := m.FromContext(r.Context())
-		switch r.URL.Path {
-		case "/login":
-			session.Login("alice")
-			http.Redirect(w, r, "/", http.StatusSeeOther)
-			return
-		case "/logout":
-			session.Logout()
-		case "/add":
-			boundNumber.Update(session, func(n int) int { return n + 1 })
-		case "/rotate":
-			session.Rotate()
-		case "/late": // the second cookie is at its end
-			for _, c := range r.Cookies() {
-				if strings.Contains(c.Name, "-bound-") {
-					http.SetCookie(w, &http.Cookie{Name: c.Name, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: -1})
-				}
-			}
-		case "/proof":
-			m.RequireProof(time.Minute)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "proved") })).ServeHTTP(w, r)
-			return
-		}
-		n, _ := boundNumber.Get(session)
-		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, "<p id=state>%s %d bound=%t locked=%t</p>", session.UserID(), n, session.DeviceBound(), session.Locked())
-	})).ServeHTTP(w, r)
-}
-
-// open starts a browser that binds sessions, with the profile in dir.
-func (s *boundSite) open(dir string) (b *tab, stop func()) {
-	s.t.Helper()
-	sum := sha256.Sum256(s.srv.Certificate().RawSubjectPublicKeyInfo)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(chromium()), chromedp.UserDataDir(dir), chromedp.NoSandbox, chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.Flag("enable-features", "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"),
-		chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(sum[:])),
-	)...)
-	ctx, _ := chromedp.NewContext(allocator, quiet)
-	if err := chromedp.Do(ctx); err != nil {
-		s.t.Fatalf("starting the browser: %v", err)
-	}
-	return openTab(s.t, ctx, s.srv.URL), func() {
-		_ = chromedp.Cancel(ctx)
-		cancel()
-	}
-}
-
-// state is what the page at path shows.
-func (s *boundSite) state(b *tab, path string) string {
-	s.t.Helper()
-	b.visit(path)
-	return eval[string](b, `document.body.innerText`)
-}
-
-// login logs in and returns once the browser has bound the session.
-func (s *boundSite) login(b *tab) {
-	s.t.Helper()
-	b.visit("/login")
-	for deadline := time.Now().Add(patience); ; time.Sleep(pollEvery) {
-		if got := s.state(b, "/"); strings.Contains(got, "bound=true") {
-			return
-		} else if time.Now().After(deadline) {
-			s.t.Fatalf("got %q, want a bound session", got)
-		}
-	}
-}
-
-func (s *boundSite) want(b *tab, path, want string) {
-	s.t.Helper()
-	if got := s.state(b, path); got != want {
-		s.t.Errorf("%s: got %q, want %q", path, got, want)
-	}
-}
-
-const boundAlice = "alice 0 bound=true locked=false"
 
 // TestBindingInARealBrowser walks through the life of a bound session. It is one test, as each
 // browser takes seconds to start.
@@ -231,19 +88,11 @@ func TestBindingAfterALinkFromAnotherSite(t *testing.T) {
 	defer stop()
 	s.login(b)
 	s.state(b, "/late")
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	other := anotherSite(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<a id=link href="%s/#part">there</a>`, s.srv.URL)
-	}))
-	_ = other.Listener.Close()
-	other.Listener = listener
-	other.Start()
-	defer other.Close()
-	if _, err := chromedp.Run(b.ctx, chromedp.NavigateResponse(other.URL)); err != nil {
+	})
+	if _, err := chromedp.Run(b.ctx, chromedp.NavigateResponse(other)); err != nil {
 		t.Fatal(err)
 	}
 	b.click("#link")
@@ -251,6 +100,44 @@ func TestBindingAfterALinkFromAnotherSite(t *testing.T) {
 	if at, _ := url.Parse(eval[string](b, `location.href`)); at.Fragment != "part" {
 		t.Errorf("got the fragment %q, want it kept", at.Fragment)
 	}
+}
+
+// TestBindingAfterALoginByARedirectFromAnotherSite logs in at another site, which sends the
+// browser back, as OpenID Connect does. The browser registers its key in the context of that
+// site, and sends no Lax cookie along.
+func TestBindingAfterALoginByARedirectFromAnotherSite(t *testing.T) {
+	needBrowser(t)
+	t.Parallel()
+	s := newBoundSite(t)
+	b, stop := s.open(t.TempDir())
+	defer stop()
+	provider := anotherSite(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost { // the password is right
+			http.Redirect(w, r, s.srv.URL+"/login?code=1", http.StatusSeeOther)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, `<form method=post><button id=allow>Log in</button></form>`)
+	})
+	s.want(b, "/add", "1 bound=false locked=false") // the site has a cookie, as the state of such a login is kept
+	if _, err := chromedp.Run(b.ctx, chromedp.NavigateResponse(provider)); err != nil {
+		t.Fatal(err)
+	}
+	b.click("#allow")
+	const bound = "alice 1 bound=true locked=false"
+	for deadline := time.Now().Add(patience); s.state(b, "/") != bound; time.Sleep(pollEvery) {
+		if time.Now().After(deadline) {
+			t.Fatalf("got %q, want a bound session", s.state(b, "/"))
+		}
+	}
+	s.mu.Lock()
+	registered := fmt.Sprint(s.registered)
+	s.mu.Unlock()
+	if registered != "[0]" {
+		t.Errorf("got %s cookies with the registrations, want one registration without any", registered)
+	}
+	s.state(b, "/late")
+	s.want(b, "/", bound)
 }
 
 // TestBindingOutlivesTheBrowser closes the browser, whose session cookie goes and whose key
@@ -270,5 +157,66 @@ func TestBindingOutlivesTheBrowser(t *testing.T) {
 		s.state(b, "/late")
 		s.want(b, "/", boundAlice)
 		stop()
+	}
+	b, stop := s.open(dir)
+	s.loginBy(b, "/login?remember=1")
+	s.state(b, "/late")
+	stop()
+	b, stop = s.open(dir) // both the cookie and the key are still there
+	defer stop()
+	s.want(b, "/", boundAlice)
+}
+
+// TestBindingAfterAThiefWasFirst has somebody with both cookies come before their owner, whose
+// browser is sent back to prove itself.
+func TestBindingAfterAThiefWasFirst(t *testing.T) {
+	needBrowser(t)
+	t.Parallel()
+	s := newBoundSite(t)
+	b, stop := s.open(t.TempDir())
+	defer stop()
+	b.visit("/copy")
+	eval[bool](b, `(fetch("/login", {redirect: "manual"}), true)`)
+	cookies := func() string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.copied
+	}
+	for deadline := time.Now().Add(patience); !strings.Contains(cookies(), "-bound-"); time.Sleep(pollEvery) {
+		if time.Now().After(deadline) {
+			t.Fatal("got no second cookie after the login")
+		}
+		b.visit("/copy")
+	}
+	thief := map[string]string{}
+	list, err := http.ParseCookie(cookies())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list {
+		thief[c.Name] = c.Value
+	}
+	for _, want := range []string{"alice 0 bound=false", boundAlice, boundAlice} {
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.srv.URL+"/", nil)
+		for name, value := range thief {
+			r.AddCookie(&http.Cookie{Name: name, Value: value})
+		}
+		res, err := s.srv.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if !strings.Contains(string(body), want) {
+			t.Errorf("the thief got %q, want %q", body, want)
+		}
+		for _, c := range res.Cookies() {
+			thief[c.Name] = c.Value
+		}
+	}
+	s.ahead.Add(int64(2 * time.Minute)) // the grace of the owner's cookie is over
+	s.want(b, "/", boundAlice)
+	if st := s.manager().Stats(); st.Replayed != 1 || st.Proofs != 1 {
+		t.Errorf("got %d replays and %d proofs, want one each", st.Replayed, st.Proofs)
 	}
 }

@@ -53,6 +53,7 @@ var pages = []pictured{
 	{"account-rotated", on("form[action='/account/rotate'] button")},
 	{"devices", at("/devices")},
 	{"secret", at("/secret")},
+	{"stolen", at("/stolen")},
 	{"not-found", at("/nowhere")},
 	{"operations", at("/operations")},
 	{"operations-away", func(b *tab) {
@@ -72,26 +73,32 @@ func TestScreenshots(t *testing.T) {
 	phone := newBrowser(t, base) // so that the list of devices has two
 	phone.login()
 	b := newBrowser(t, base)
-	folder := cmp.Or(os.Getenv("REDSESSION_SCREENSHOTS"), t.ArtifactDir())
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for _, p := range pages {
 		p.open(b)
-		for _, width := range []int64{1280, 390} {
-			if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 800)); err != nil {
-				t.Fatal(err)
-			}
-			if wide := eval[int64](b, "document.documentElement.scrollWidth"); wide > width {
-				t.Errorf("%s: got a page of %d pixels on a screen of %d: %s", p.name, wide, width, widest(b))
-			}
-			for _, scheme := range []string{"light", "dark"} {
-				picture(b, scheme, filepath.Join(folder, fmt.Sprintf("%s-%d-%s.png", p.name, width, scheme)))
-			}
-		}
-		check(b, p.name)
-		axe(b, p.name)
+		look(b, p.name)
 	}
+}
+
+// look takes pictures of the page that b shows, and finds what is wrong with it.
+func look(b *tab, name string) {
+	b.t.Helper()
+	folder := cmp.Or(os.Getenv("REDSESSION_SCREENSHOTS"), b.t.ArtifactDir())
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, width := range []int64{1280, 390} {
+		if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 800)); err != nil {
+			b.t.Fatal(err)
+		}
+		if wide := eval[int64](b, "document.documentElement.scrollWidth"); wide > width {
+			b.t.Errorf("%s: got a page of %d pixels on a screen of %d: %s", name, wide, width, widest(b))
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			picture(b, scheme, filepath.Join(folder, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)))
+		}
+	}
+	check(b, name)
+	axe(b, name)
 }
 
 // widest names the elements that reach beyond the screen.

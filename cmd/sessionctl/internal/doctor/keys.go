@@ -11,15 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redsession/redsession/cmd/sessionctl/internal/server"
+	"github.com/redsession/redsession/internal/keyspace"
 	"github.com/redsession/redsession/internal/record"
 )
 
 // survey is what was seen of the keys under the prefix.
 type survey struct {
-	sessions, indexes int // looked at
+	sessions, indexes int // looked at; keys of devices are among the latter
 	endless           tally
 	bad               tally // records that do not verify, or are none
-	partly            bool  // there are more than were looked at
+	bindings          bindings
+	partly            bool // there are more than were looked at
 	denied            string
 	noWeight          string // why memory could not be asked for
 }
@@ -43,7 +45,7 @@ func (x *examination) checkKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var s survey
+	s := survey{bindings: bindings{of: map[string]string{}, keys: map[string]bool{}}}
 	var weights []weight
 	for _, n := range x.nodes {
 		w := weight{node: n}
@@ -60,7 +62,10 @@ func (x *examination) checkKeys(ctx context.Context) error {
 		x.found(cannotLook("keys", "at what lies under "+x.Prefix, s.denied))
 		return nil
 	}
-	x.found(s.ttl(), s.records(len(x.Secrets) > 0))
+	if err := x.findKeyless(ctx, ring, &s.bindings); err != nil {
+		return err
+	}
+	x.found(s.ttl(), s.records(len(x.Secrets) > 0), s.binding())
 	x.found(s.forecast(weights))
 	return nil
 }
@@ -70,16 +75,18 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 	most := x.Sample / max(1, len(x.nodes))
 	err := n.Walk(ctx, x.Prefix, func(keys []string) (bool, error) {
 		w.visited += server.ScanCount
-		var sessions, indexes []string
+		var p page
 		for _, key := range keys {
 			switch server.KindOf(x.Prefix, key) {
 			case server.Session:
-				sessions = append(sessions, key)
+				p.sessions = append(p.sessions, key)
 			case server.Index, server.Tag:
-				indexes = append(indexes, key)
+				p.indexes = append(p.indexes, key)
+			case server.Device:
+				p.devices = append(p.devices, key)
 			}
 		}
-		if err := x.read(ctx, n, ring, sessions, indexes, s, w); err != nil {
+		if err := x.read(ctx, n, ring, p, s, w); err != nil {
 			return false, err
 		}
 		if x.Looked != nil {
@@ -101,9 +108,12 @@ func (x *examination) lookAt(ctx context.Context, n *node, ring record.Ring, s *
 	return err
 }
 
+// page is the keys that one SCAN found.
+type page struct{ sessions, devices, indexes []string }
+
 // read looks at one page of keys in one round trip.
-func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessions, indexes []string, s *survey, w *weight) error {
-	keys := slices.Concat(sessions, indexes)
+func (x *examination) read(ctx context.Context, n *node, ring record.Ring, p page, s *survey, w *weight) error {
+	keys := slices.Concat(p.sessions, p.devices, p.indexes)
 	if len(keys) == 0 {
 		return nil
 	}
@@ -113,10 +123,10 @@ func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessi
 	memory := make(map[string]*redis.IntCmd)
 	for i, key := range keys {
 		ttls[key] = pipe.PTTL(ctx, key)
-		if i < len(sessions) {
+		if i < len(p.sessions)+len(p.devices) {
 			values[key] = pipe.Get(ctx, key)
 		}
-		if s.noWeight == "" && w.wants(i < len(sessions)) {
+		if s.noWeight == "" && w.wants(i < len(p.sessions)) {
 			memory[key] = pipe.MemoryUsage(ctx, key)
 		}
 	}
@@ -139,9 +149,13 @@ func (x *examination) read(ctx context.Context, n *node, ring record.Ring, sessi
 			w.add(x.Prefix, key, cmd.Val())
 		}
 	}
-	w.sessions, w.indexes = w.sessions+len(sessions), w.indexes+len(indexes)
-	s.sessions, s.indexes = s.sessions+len(sessions), s.indexes+len(indexes)
-	return s.verify(ring, x.Prefix, sessions, values)
+	others := len(keys) - len(p.sessions)
+	w.sessions, w.indexes = w.sessions+len(p.sessions), w.indexes+others
+	s.sessions, s.indexes = s.sessions+len(p.sessions), s.indexes+others
+	if err := s.bindings.seeKeys(ring, p.devices, values); err != nil {
+		return err
+	}
+	return s.verify(ring, x.Prefix, p.sessions, values)
 }
 
 // replied tells an error of one command from a failure of them all.
@@ -163,8 +177,11 @@ func (s *survey) verify(ring record.Ring, prefix string, keys []string, values m
 		case err != nil:
 			return err
 		}
-		if _, _, err = record.Present(raw).Open(ring, key); err != nil {
+		rec, _, err := record.Present(raw).Open(ring, key)
+		if err != nil {
 			s.bad.add(strings.TrimPrefix(key, prefix))
+		} else if rec != nil {
+			s.bindings.see(strings.TrimPrefix(key, prefix), rec, keyspace.New(prefix))
 		}
 	}
 	return nil
@@ -185,7 +202,7 @@ func (s *survey) ttl() Finding {
 	}
 	return Finding{
 		Check: "ttl", Severity: Fail, Seen: fmt.Sprintf("%s of %s have no TTL, for example %s: they take memory for ever", humanize.Comma(int64(s.endless.n)), s.looked(), s.endless.first),
-		Do: "find out what ran PERSIST or SET on them; `sessionctl revoke ID` ends a session, EXPIRE mends an index",
+		Do: "find out what ran PERSIST or SET on them; `sessionctl revoke ID` ends a session, EXPIRE mends an index or a device's key (bind:…)",
 	}
 }
 

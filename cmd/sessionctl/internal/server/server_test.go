@@ -47,6 +47,8 @@ func TestKindOf(t *testing.T) {
 		{"a session", "session:", "session:" + id, server.Session},
 		{"an index", "session:", "session:user:" + id[:22], server.Index},
 		{"a tag's index", "session:", "session:tag:" + id[:24], server.Tag},
+		{"a device's key", "session:", "session:bind:" + id[:8] + "." + strings.Repeat("a", 43), server.Device},
+		{"a device's key without a thumbprint", "session:", "session:bind:" + id[:8], server.Other},
 		{"an import", "session:", "session:import:scs", server.Other},
 		{"of a longer prefix", "a:", "a:b:" + id, server.Other},
 		{"of another prefix", "b:", "a:" + id, server.Other},

@@ -17,6 +17,7 @@ const (
 	Session             // a session record, or a tombstone
 	Index               // the ids of one user's sessions
 	Tag                 // the ids of the sessions with one tag
+	Device              // the public key of a device that a session is bound to
 )
 
 // ScanCount is how many keys one SCAN of Walk visits: among a million with a TTL,
@@ -34,6 +35,9 @@ func KindOf(prefix, key string) Kind {
 	}
 	if space.IsTag(key) {
 		return Tag
+	}
+	if space.IsBinding(key) {
+		return Device
 	}
 	return Other
 }
