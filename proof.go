@@ -100,7 +100,8 @@ var (
 
 // load reads the key of the device, and in the same round trip the session whose cookie came,
 // if there is one: it must not belong to another device. It is passive, as a proof is no
-// activity: a page that polls has the browser make it too, and the id may turn with it. While Redis is away the key is the one that this process knows.
+// activity: a page that polls has the browser make it too, and the id may turn with it. While
+// Redis is away the key is the one that this process knows.
 func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 	s, m := p.s, p.s.m
 	s.loadedAt, s.confirmed = now.UnixMicro(), now
