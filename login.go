@@ -50,7 +50,7 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 		return
 	}
 	s.loginLocked(user, int64(o.remember/time.Second), o.pending, o.facts)
-	s.head.Stamp, s.pending.checked, s.pending.marks = stamp, s.loadedAt, maps.Clone(s.marks)
+	s.head.Stamp, s.pending.checked, s.pending.said.marks = stamp, s.loadedAt, maps.Clone(s.marks)
 	if o.pending { // Promote goes by it: the password may have been checked long before this call
 		s.head.Auth = s.marks.after(s.loadedAt, &s.head)
 	}
@@ -88,7 +88,7 @@ func (s *Session) Promote(opts ...LoginOption) {
 		checked = max(checked, s.marks[store.OfUser(s.head.User)])
 	}
 	s.loginLocked(s.head.User, s.head.Remember, false, o.facts)
-	s.pending.promote, s.pending.checked, s.pending.marks = true, checked, nil
+	s.pending.promote, s.pending.checked = true, checked
 }
 
 func (s *Session) loginLocked(user string, remember int64, pending bool, said facts) {
@@ -209,7 +209,7 @@ func (c *commit) loginAttempt() (attempt, error) {
 	}
 	p := loginPlan{
 		at: at, as: as, earlier: c.inserted, old: c.base,
-		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, refuse: m.cfg.RefuseAtLimit, spared: c.spared, checked: c.checked, marks: c.marks, latest: m.latestMark(),
+		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, refuse: m.cfg.RefuseAtLimit, spared: c.spared, checked: c.checked, marks: c.said.marks, latest: m.latestMark(),
 	}
 	if old := c.base; old != nil {
 		same := old.rec.User == "" || old.rec.User == at.rec.User && old.rec.Actor == ""

@@ -118,7 +118,6 @@ type changes struct {
 	logout  bool                // the client's cookie goes, unless there is something to store
 	user    string              // who was logged in before the logout
 	checked int64               // when the password was checked, Unix microseconds
-	marks   ownMarks            // that say nothing against the login
 	rotate  bool                // Rotate was called
 	store   bool                // keep the session even if it has no values
 	seen    int64               // the successor's own cookie came for the first time
@@ -128,7 +127,7 @@ type changes struct {
 	extend  bool                // the id is to turn with this commit if it may, as Extend was called
 	edits   []edit              // of what is beside the values
 	guard   func(*stored) error // says, of what lies there, why the changes must not be made
-	said    facts               // by the login of itself
+	said    *facts              // by the login of itself
 	err     error               // the first change that could not be recorded
 }
 
