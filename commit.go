@@ -174,34 +174,6 @@ func (s *Session) begin(add func()) (*commit, error) {
 	return c, waited
 }
 
-// late tells whether the request's deadline is over.
-func (s *Session) late() bool {
-	deadline, ok := s.r.Context().Deadline()
-	return ok && !time.Now().Before(deadline)
-}
-
-// waitLocked waits, without the lock, for the commits under way, and returns their
-// errors. Each is over within OutageWait and two RedisTimeout, but for one whose Update
-// function waits for this commit: then it gives up, and saving stays.
-func (s *Session) waitLocked() (errs error) {
-	for s.saving != nil {
-		running := s.saving
-		s.mu.Unlock()
-		most := time.NewTimer(s.m.wait() + 4*s.m.cfg.RedisTimeout)
-		select {
-		case <-running.done:
-			errs = errors.Join(errs, running.err)
-		case <-most.C:
-		}
-		over := !most.Stop()
-		s.mu.Lock()
-		if over && s.saving == running {
-			return errs
-		}
-	}
-	return errs
-}
-
 // forbidden tells why the pending changes must not even be tried.
 func (s *Session) forbidden(first bool) error {
 	p := &s.pending

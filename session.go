@@ -320,19 +320,6 @@ func (s *Session) failLocked(err error) {
 	}
 }
 
-// note keeps e to be told by tell.
-func (s *Session) note(e Event) { s.events.add(e) }
-
-// tell tells of what was noted, and of what was collected for the request elsewhere, with
-// the request that it belongs to. Nothing is under way then, and no lock is held: what
-// listens may use the session.
-func (s *Session) tell() {
-	for _, e := range s.events.take() {
-		e.ofRequest(s.r, s.m.cfg.TrustedHops)
-		s.m.emit(s.r.Context(), e)
-	}
-}
-
 // Context returns a context for a response that outlives the request's own
 // work, such as server-sent events or a websocket: it is done when the request
 // is, at the session's absolute deadline, when the device of a bound session has to prove itself anew, at once when the session ends in this process,
