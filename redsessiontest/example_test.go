@@ -123,6 +123,31 @@ func ExampleManager_Advance_absentUser() {
 	// minutes left: 0
 }
 
+// A cookie that was copied before a rotation and comes late is refused; with EndSession nobody
+// keeps the session.
+func ExampleManager_Advance_stolenCookie() {
+	m := redsessiontest.New(t, func(c *redsession.Config) { c.OnReplay = redsession.EndSession })
+	thief := m.Login(httptest.NewRequest("GET", "/orders", nil), "alice")
+	m.Advance(4 * time.Hour)
+	open := func(r *http.Request) *http.Response {
+		w := httptest.NewRecorder()
+		shop(m.Manager).ServeHTTP(w, r)
+		return w.Result()
+	}
+	owner := httptest.NewRequest("GET", "/orders", nil)
+	for _, c := range open(thief.Clone(thief.Context())).Cookies() { // rotates, as three hours are over
+		owner.AddCookie(c)
+	}
+	fmt.Println("owner", open(owner).StatusCode)
+	m.Advance(2 * time.Minute)
+	fmt.Println("thief", open(thief).StatusCode)
+	fmt.Println("owner", open(owner).StatusCode)
+	// Output:
+	// owner 200
+	// thief 401
+	// owner 401
+}
+
 func ExampleManager_TakeRedisAway() {
 	m := redsessiontest.New(t)
 	r := m.Login(httptest.NewRequest("GET", "/orders", nil), "alice")
