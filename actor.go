@@ -60,10 +60,10 @@ func (s *Session) checkActor(user string, f *facts) error {
 	return nil
 }
 
-// limitActor has a session in which somebody acts end no later than theirs would have, by its
-// deadline or by LimitTo: otherwise nobody's would ever have to.
-func (s *Session) limitActor(head *record.Record) {
+// limitActor has a session in which somebody acts end no later than own, theirs, would have, by
+// its deadline or by LimitTo: otherwise nobody's would ever have to.
+func limitActor(head, own *record.Record) {
 	if head.Actor != "" {
-		limit(head, s.head.Deadline)
+		limit(head, own.Deadline)
 	}
 }

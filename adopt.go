@@ -69,7 +69,7 @@ func (l *Legacy) outranks(own *stored, found *record.Record) bool {
 // package keeps it first. Values of the others come along.
 func (s *Session) takeOver(ctx context.Context, o *oldSession, all []*oldSession, now time.Time) (bool, error) {
 	m := s.m
-	own, pending, cookie := s.base, s.pending, s.cookie
+	own, pending, cookie, expires := s.base, s.pending, s.cookie, s.expires
 	found, err := m.store.Get(ctx, o.at.id)
 	if err != nil {
 		return false, err
@@ -81,7 +81,7 @@ func (s *Session) takeOver(ctx context.Context, o *oldSession, all []*oldSession
 	}
 	others, taken, err := s.rotateOld(ctx, o, own, all, now)
 	if !taken || err != nil {
-		s.pending, s.cookie = pending, cookie
+		s.pending, s.cookie, s.expires = pending, cookie, expires
 		if s.base = own; own != nil {
 			s.use(own)
 		} else {

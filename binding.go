@@ -119,7 +119,7 @@ func (s *Session) lockOut() error {
 	}
 	s.isLocked = true
 	m.count.locked.Add(1)
-	s.note(Event{Kind: EventRefused, ID: at.id, UserID: at.rec.User, Reason: "the session is bound to a device that has not proved itself"})
+	s.note(Event{Kind: EventRefused, ID: at.id, UserID: at.rec.User, ActorID: at.rec.Actor, Reason: "the session is bound to a device that has not proved itself"})
 	return nil
 }
 

@@ -274,7 +274,7 @@ func (s *Session) enter(ctx context.Context, e store.Entry, match func(*record.R
 		bounded, cancel := m.bounded(ctx)
 		defer cancel()
 		if ended, err := m.endForGood(bounded, e.ID, rec, false); err == nil && ended != nil {
-			s.note(Event{Kind: EventRevoked, ID: e.ID, UserID: rec.User, Reason: why})
+			s.note(Event{Kind: EventRevoked, ID: e.ID, UserID: rec.User, ActorID: rec.Actor, Reason: why})
 		}
 		return ErrGone
 	}

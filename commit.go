@@ -66,7 +66,7 @@ func (s *Session) commit(ctx, waits context.Context, add func()) error {
 	err := s.settle(ctx, waits, add)
 	if reason := refusal(err); reason != "" && waits != nil && s.broken == nil { // the operator hears of it, whatever the handler answers
 		s.mu.Lock()
-		e := Event{Kind: EventFailed, UserID: s.head.User, Reason: reason, Err: err}
+		e := Event{Kind: EventFailed, UserID: s.head.User, ActorID: s.head.Actor, Reason: reason, Err: err}
 		if s.base != nil {
 			e.ID = s.base.id
 		}
@@ -103,7 +103,7 @@ func (s *Session) settle(ctx, waits context.Context, add func()) error {
 	}
 	if c.out.err != nil && !c.any() && !errors.Is(c.out.err, ErrHeadersSent) {
 		s.m.tellUpkeep(c.out.err, func(e Event) {
-			e.ID, e.UserID = c.id(), c.head.User
+			e.ID, e.UserID, e.ActorID = c.id(), c.head.User, c.head.Actor
 			s.note(e)
 		})
 		c.out = outcome{cookie: c.before} // bookkeeping that the next hit does again
@@ -172,34 +172,6 @@ func (s *Session) begin(add func()) (*commit, error) {
 	}
 	s.pending, s.saving = changes{}, &saving{done: make(chan struct{})}
 	return c, waited
-}
-
-// late tells whether the request's deadline is over.
-func (s *Session) late() bool {
-	deadline, ok := s.r.Context().Deadline()
-	return ok && !time.Now().Before(deadline)
-}
-
-// waitLocked waits, without the lock, for the commits under way, and returns their
-// errors. Each is over within OutageWait and two RedisTimeout, but for one whose Update
-// function waits for this commit: then it gives up, and saving stays.
-func (s *Session) waitLocked() (errs error) {
-	for s.saving != nil {
-		running := s.saving
-		s.mu.Unlock()
-		most := time.NewTimer(s.m.wait() + 4*s.m.cfg.RedisTimeout)
-		select {
-		case <-running.done:
-			errs = errors.Join(errs, running.err)
-		case <-most.C:
-		}
-		over := !most.Stop()
-		s.mu.Lock()
-		if over && s.saving == running {
-			return errs
-		}
-	}
-	return errs
 }
 
 // forbidden tells why the pending changes must not even be tried.

@@ -17,7 +17,6 @@ import (
 
 	"github.com/redsession/redsession/internal/environ"
 	"github.com/redsession/redsession/internal/redisurl"
-	"github.com/redsession/redsession/internal/tuning"
 )
 
 // Config says where sessions live and how. The zero value of every field but
@@ -281,40 +280,6 @@ func (c Config) checkSecrets() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (c Config) checkTimes() error {
-	var errs []error
-	least := tuning.Current().LeastTimeout
-	for _, f := range []struct {
-		name  string
-		value time.Duration
-		least time.Duration
-	}{
-		{"IdleTimeout", c.IdleTimeout, least},
-		{"AnonymousTimeout", c.AnonymousTimeout, least},
-		{"AbsoluteTimeout", c.AbsoluteTimeout, least},
-		{"RotateGrace", c.RotateGrace, least},
-		{"OutageMaxStale", c.OutageMaxStale, least},
-		{"RedisTimeout", c.RedisTimeout, time.Millisecond},
-	} {
-		if f.value > mostTime {
-			errs = append(errs, fmt.Errorf("Config.%s is %s, want at most 100 years", f.name, f.value))
-		}
-		if f.value < f.least {
-			errs = append(errs, fmt.Errorf("Config.%s is %s, want at least %s", f.name, f.value, f.least))
-		}
-	}
-	if c.RotateEvery > 0 && c.RotateEvery < least {
-		errs = append(errs, fmt.Errorf("Config.RotateEvery is %s, want at least %s, or negative for never", c.RotateEvery, least))
-	}
-	if c.OutageWait > mostWait {
-		errs = append(errs, fmt.Errorf("Config.OutageWait is %s, want at most %s: clients and balancers give up long before", c.OutageWait, mostWait))
-	}
-	if c.AnonymousTimeout > c.IdleTimeout {
-		errs = append(errs, fmt.Errorf("Config.AnonymousTimeout (%s) is longer than IdleTimeout (%s): sessions nobody logged in to may not live longer than those of users", c.AnonymousTimeout, c.IdleTimeout))
-	}
-	return errors.Join(append(errs, c.checkLifetimes())...)
 }
 
 func (c Config) checkLimits() error {

@@ -203,3 +203,16 @@ func (a *core) counter(k EventKind) *atomic.Uint64 {
 	}
 	return nil
 }
+
+// note keeps e to be told by tell.
+func (s *Session) note(e Event) { s.events.add(e) }
+
+// tell tells of what was noted, and of what was collected for the request elsewhere, with
+// the request that it belongs to. Nothing is under way then, and no lock is held: what
+// listens may use the session.
+func (s *Session) tell() {
+	for _, e := range s.events.take() {
+		e.ofRequest(s.r, s.m.cfg.TrustedHops)
+		s.m.emit(s.r.Context(), e)
+	}
+}

@@ -27,8 +27,9 @@ type facts struct {
 	tags  []string
 	proof loginfact.Proof
 	actor string
-	stamp string // of actor, as it was when the request was loaded
-	err   error  // the first that was wrong
+	stamp string   // of actor, as it was when the request was loaded
+	err   error    // the first that was wrong
+	marks ownMarks // that say nothing against it
 }
 
 // collect returns what opts say. It panics on what contradicts itself.
@@ -127,14 +128,14 @@ func (s *Session) stateLocked(head *record.Record, said facts, goesOn bool) {
 	before := &record.Record{}
 	if goesOn {
 		before = &s.head
-		if s.pending.login { // by this request: it stands or falls with this one
-			said = said.after(s.pending.said)
+		if s.pending.said != nil { // by this request: it stands or falls with this one
+			said = said.after(*s.pending.said)
 		}
 	}
 	if err := said.state(s.m.ring, head, before); err != nil {
 		s.failLocked(err)
 	}
-	s.pending.said = said
+	s.pending.said = &said
 }
 
 // after is f with what an earlier login said of the same session.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/redsession/redsession/internal/clientinfo"
 	"github.com/redsession/redsession/internal/record"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // pendingLife is how long a user has to present the second factor (NIST SP
@@ -37,10 +39,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 	}
 	o := collect(opts)
 	s.warnOfLate("login", "")
-	known, stamp, err := s.presentUser(user)
+	stamp, err := s.presentUser(user)
 	s.lock()
 	defer s.mu.Unlock()
-	s.user = known
 	if err != nil {
 		s.failLocked(err)
 	}
@@ -49,9 +50,9 @@ func (s *Session) Login(user string, opts ...LoginOption) {
 		return
 	}
 	s.loginLocked(user, int64(o.remember/time.Second), o.pending, o.facts)
-	s.head.Stamp, s.pending.checked = stamp, s.loadedAt
+	s.head.Stamp, s.pending.checked, s.pending.said.marks = stamp, s.loadedAt, maps.Clone(s.marks)
 	if o.pending { // Promote goes by it: the password may have been checked long before this call
-		s.head.Auth = s.loadedAt
+		s.head.Auth = s.marks.after(s.loadedAt, &s.head)
 	}
 }
 
@@ -84,7 +85,7 @@ func (s *Session) Promote(opts ...LoginOption) {
 	}
 	checked := s.head.Auth // of the password
 	if s.head.AtLimit {
-		checked = max(checked, s.marked)
+		checked = max(checked, s.marks[store.OfUser(s.head.User)])
 	}
 	s.loginLocked(s.head.User, s.head.Remember, false, o.facts)
 	s.pending.promote, s.pending.checked = true, checked
@@ -120,7 +121,7 @@ func (s *Session) loginLocked(user string, remember int64, pending bool, said fa
 		head.Idle, head.Deadline = remember, now.Unix()+remember
 	}
 	s.limitLogin(&head)
-	s.limitActor(&head)
+	limitActor(&head, &s.head)
 	s.head = head
 	s.pending.stamp, s.pending.seen = "", 0 // they were for the old record
 }
@@ -199,13 +200,16 @@ func (c *commit) loginAttempt() (attempt, error) {
 	if c.base != nil && c.carry {
 		from = c.base.rec
 	}
+	if c.base != nil { // which another request may have limited since
+		limitActor(&c.head, c.base.rec)
+	}
 	at, as, err := c.newRecord(from)
 	if err != nil {
 		return attempt{}, err
 	}
 	p := loginPlan{
 		at: at, as: as, earlier: c.inserted, old: c.base,
-		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, refuse: m.cfg.RefuseAtLimit, spared: c.spared, checked: c.checked, latest: m.latestMark(),
+		life: m.entryLife(at.rec), limit: m.cfg.MaxPerUser, refuse: m.cfg.RefuseAtLimit, spared: c.spared, checked: c.checked, marks: c.said.marks, latest: m.latestMark(),
 	}
 	if old := c.base; old != nil {
 		same := old.rec.User == "" || old.rec.User == at.rec.User && old.rec.Actor == ""
@@ -273,7 +277,7 @@ func (c *commit) endLeft(ctx context.Context, at *stored) {
 		return
 	}
 	c.m.block(at)
-	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
+	c.s.note(Event{Kind: EventFailed, ID: at.id, UserID: at.rec.User, ActorID: at.rec.Actor, Err: fmt.Errorf("redsession: ending another session of the same client: %w", err)})
 }
 
 // commitLogout ends the session before anything else. What the handler set after

@@ -46,10 +46,7 @@ func (s *Session) prolong(bounded *lazyContext, c *candidate, now time.Time) {
 	}
 	switch {
 	case s.passive:
-		s.expires = now.Add(ttl)
-		if at.left > 0 { // else it has ended since, or has no end there
-			s.expires = now.Add(min(at.left, ttl))
-		}
+		s.expires = at.ends(now)
 		return
 	case !c.followed && (!came || c.claim.hit == ttl):
 		return
@@ -58,6 +55,15 @@ func (s *Session) prolong(bounded *lazyContext, c *candidate, now time.Time) {
 		m.count.expireFailed.Add(1)
 		m.tellUpkeep(err, s.note)
 	}
+}
+
+// ends is when the session ends if no other request comes, as a passive one has found it.
+func (at *stored) ends(now time.Time) time.Time {
+	ttl := at.rec.TTL(now)
+	if at.left > 0 { // else it has ended since, or has no end there
+		ttl = min(at.left, ttl)
+	}
+	return now.Add(ttl)
 }
 
 // left is how long the session lives if no other request comes, which is what a write of a

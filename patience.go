@@ -3,6 +3,7 @@ package redsession
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // perform tries until the changes are in Redis, or cannot be brought there. While an
@@ -58,4 +59,32 @@ func (c *commit) withoutSeen(err error) bool {
 // worthWaiting tells whether err may pass by itself. Bookkeeping waits for nothing.
 func (c *commit) worthWaiting(err error) bool {
 	return errors.Is(err, ErrUnavailable) && c.any() && !errors.Is(err, errStamp) && !errors.Is(err, errUnsettled) && !errors.Is(err, errTooLate)
+}
+
+// late tells whether the request's deadline is over.
+func (s *Session) late() bool {
+	deadline, ok := s.r.Context().Deadline()
+	return ok && !time.Now().Before(deadline)
+}
+
+// waitLocked waits, without the lock, for the commits under way, and returns their
+// errors. Each is over within OutageWait and two RedisTimeout, but for one whose Update
+// function waits for this commit: then it gives up, and saving stays.
+func (s *Session) waitLocked() (errs error) {
+	for s.saving != nil {
+		running := s.saving
+		s.mu.Unlock()
+		most := time.NewTimer(s.m.wait() + 4*s.m.cfg.RedisTimeout)
+		select {
+		case <-running.done:
+			errs = errors.Join(errs, running.err)
+		case <-most.C:
+		}
+		over := !most.Stop()
+		s.mu.Lock()
+		if over && s.saving == running {
+			return errs
+		}
+	}
+	return errs
 }

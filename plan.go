@@ -67,7 +67,8 @@ type loginPlan struct {
 	refuse  bool     // a login beyond limit
 	spared  []string // entries that do not count towards limit
 	checked int64
-	latest  int64 // mark of a revocation that counts
+	marks   ownMarks // that say nothing against it
+	latest  int64    // mark of a revocation that counts
 }
 
 // planLogin stores the new record and enters it in its indexes, unless it is half-open; then it puts a tombstone in the place of the old one, or ends that, if it is
@@ -76,7 +77,7 @@ func planLogin(p loginPlan) attempt {
 	rec, a := p.at.rec, planCreate(p.at, p.as, p.earlier)
 	if !rec.Pending {
 		for _, in := range indexes(rec) {
-			e := &store.Enter{Index: in, ID: p.at.id, Score: rec.Auth, Life: p.life, Checked: p.checked, Latest: p.latest}
+			e := &store.Enter{Index: in, ID: p.at.id, Score: rec.Auth, Life: p.life, Checked: max(p.checked, p.marks[in]), Latest: p.latest}
 			a.plan.Prepare, a.entered = append(a.plan.Prepare, e), append(a.entered, e)
 		}
 		if a.enter = a.entered[0]; rec.Actor == "" {

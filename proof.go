@@ -12,6 +12,7 @@ import (
 	"github.com/redsession/redsession/internal/dbsc"
 	"github.com/redsession/redsession/internal/record"
 	"github.com/redsession/redsession/internal/sessioncookie"
+	"github.com/redsession/redsession/internal/store"
 )
 
 // proof is a request in which a device proves that it has its key, and gets the second
@@ -98,12 +99,13 @@ var (
 )
 
 // load reads the key of the device, and in the same round trip the session whose cookie came,
-// if there is one: it must not belong to another device. Nothing is prolonged, as a proof is no
-// activity. While Redis is away the key is the one that this process knows.
+// if there is one: it must not belong to another device. It is passive, as a proof is no
+// activity: a page that polls has the browser make it too, and the id may turn with it. While
+// Redis is away the key is the one that this process knows.
 func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 	s, m := p.s, p.s.m
 	s.loadedAt, s.confirmed = now.UnixMicro(), now
-	s.head = m.anonymous()
+	s.head, s.passive = m.anonymous(), true
 	var tokens sessioncookie.Tokens
 	s.came, tokens = m.cookies.Read(s.r, false, now) // serveBinding has asked
 	var ids []string
@@ -135,15 +137,14 @@ func (p *proof) load(ctx context.Context, now time.Time) (dbsc.Key, error) {
 }
 
 // follow goes on from the session whose cookie came with the proof.
-func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessions []record.Value, now time.Time) error {
+func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessions []store.Entry, now time.Time) error {
 	s, m := p.s, p.s.m
 	bindingID, thumbprint, _ := dbsc.SplitIdentifier(p.identifier)
 	other, over := false, false
-	for i, v := range sessions {
-		at := &stored{sid: tokens[i].SID}
-		at.id = at.sid.ID()
+	for i, e := range sessions {
+		at := &stored{sid: tokens[i].SID, id: e.ID, left: e.TTL}
 		bounded := lazyContext{parent: ctx, deadline: time.Now().Add(m.cfg.RedisTimeout)}
-		c, err := s.resolve(&bounded, at, claim{deadline: tokens[i].Deadline}, v, now)
+		c, err := s.resolve(&bounded, at, claim{deadline: tokens[i].Deadline}, e.Value, now)
 		bounded.cancel()
 		if err != nil {
 			return err
@@ -157,6 +158,7 @@ func (p *proof) follow(ctx context.Context, tokens []sessioncookie.Token, sessio
 			continue
 		}
 		s.use(c.at)
+		s.expires = c.at.ends(now)
 		if c.followed || c.claim.deadline != c.at.rec.Deadline {
 			s.cookie = cookieSet
 		}

@@ -1,6 +1,7 @@
 package redsession
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -72,15 +73,28 @@ func (s *Session) endReplayed(bounded *lazyContext, replays []lateUse, now time.
 		rec, err := m.endForGood(bounded.get(), l.id, nil, true)
 		switch {
 		case err != nil:
-			for _, id := range []string{l.id, l.at} {
-				m.block(&stored{id: id})
-			}
+			m.block(&stored{id: l.id})
+			m.blockAll(bounded.get(), l.at)
 			m.forgetEnded(l.origin)
 		case rec != nil:
-			s.note(Event{Kind: EventRevoked, ID: l.id, UserID: rec.User, Reason: "a rotated id came after its grace"})
+			s.note(Event{Kind: EventRevoked, ID: l.id, UserID: rec.User, ActorID: rec.Actor, Reason: "a rotated id came after its grace"})
 		}
 	}
 	return nil
+}
+
+// blockAll blocks a rotated id and, as far as Redis tells, all that it leads to.
+func (m *Manager) blockAll(ctx context.Context, id string) {
+	for range maxEndHops {
+		m.block(&stored{id: id})
+		v, err := m.store.Get(ctx, id)
+		if err != nil {
+			return
+		}
+		if id = v.Head().Leads(); id == "" {
+			return
+		}
+	}
 }
 
 // isOfDevice tells whether what a replayed id has become is for a device to claim, or gone.

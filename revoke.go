@@ -38,11 +38,27 @@ func (k *core) markRevoked(ctx context.Context, in store.Index, s *Session) (ent
 	}
 	if s != nil {
 		s.mu.Lock()
-		s.marked = mark.At + 1
-		s.loadedAt = max(s.loadedAt, s.marked)
+		if s.marks == nil {
+			s.marks = make(ownMarks)
+		}
+		s.marks[in] = mark.At + 1
 		s.mu.Unlock()
 	}
 	return entries, nil
+}
+
+// ownMarks are right after the marks that a request has left itself, Unix microseconds: they
+// say nothing against its own logins, nor does any of them for what another index says.
+type ownMarks map[store.Index]int64
+
+// after is checked, or right after the last of the marks that a login by head meets.
+func (o ownMarks) after(checked int64, head *record.Record) int64 {
+	if len(o) > 0 {
+		for _, in := range indexes(head) {
+			checked = max(checked, o[in])
+		}
+	}
+	return checked
 }
 
 // clocksApart is how far the clocks of two servers may be apart; 5 minutes is what Kerberos

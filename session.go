@@ -22,7 +22,7 @@ type Session struct {
 	r         *http.Request
 	came      sessioncookie.Request
 	confirmed time.Time // when Redis confirmed the session last
-	loadedAt  int64     // when the request was loaded, Unix microseconds, or last revoked the sessions of a user
+	loadedAt  int64     // when the request was loaded, Unix microseconds
 
 	events  collector       // to be told once what is under way is settled
 	budget  breaker.Budget  // for waiting for Redis, of the load and of all commits together
@@ -45,8 +45,8 @@ type Session struct {
 	proof    dbsc.BoundCookie // the device's cookie that came, if base belongs to the device
 	proving  bool             // the request is a device's proof
 	offered  bool             // this request logged in, and the browser may bind the session to its device
-	marked   int64            // right after this request last revoked a user's sessions, Unix microseconds
-	user     knownUser        // as the program said in this request, if it was asked
+	marks    ownMarks         // of indexes in which this request has revoked all
+	users    []knownUser      // as the program said in this request; of each user the last counts
 	broken   error            // why the session could not be loaded; every commit returns it
 	head     record.Record    // all but the values, as the handler sees it
 	fields   []record.Field
@@ -127,7 +127,7 @@ type changes struct {
 	extend  bool                // the id is to turn with this commit if it may, as Extend was called
 	edits   []edit              // of what is beside the values
 	guard   func(*stored) error // says, of what lies there, why the changes must not be made
-	said    facts               // by the login of itself
+	said    *facts              // by the login of itself
 	err     error               // the first change that could not be recorded
 }
 
@@ -317,19 +317,6 @@ func (s *Session) fail(err error) {
 func (s *Session) failLocked(err error) {
 	if s.pending.err == nil {
 		s.pending.err = err
-	}
-}
-
-// note keeps e to be told by tell.
-func (s *Session) note(e Event) { s.events.add(e) }
-
-// tell tells of what was noted, and of what was collected for the request elsewhere, with
-// the request that it belongs to. Nothing is under way then, and no lock is held: what
-// listens may use the session.
-func (s *Session) tell() {
-	for _, e := range s.events.take() {
-		e.ofRequest(s.r, s.m.cfg.TrustedHops)
-		s.m.emit(s.r.Context(), e)
 	}
 }
 

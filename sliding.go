@@ -92,7 +92,7 @@ func (s *Session) endAll(ctx context.Context, ids []string) error {
 		}
 		s.m.cache.Unblock(id)
 		if rec != nil {
-			s.note(Event{Kind: EventLogout, ID: id, UserID: rec.User, Reason: "by an ending cookie"})
+			s.note(Event{Kind: EventLogout, ID: id, UserID: rec.User, ActorID: rec.Actor, Reason: "by an ending cookie"})
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/redsession/redsession/internal/record"
 )
@@ -69,18 +70,29 @@ func isNil(v any) bool {
 // userNow is askFor, once a request. No lock is held over a call of the program's.
 func (s *Session) userNow(id string) (knownUser, error) {
 	s.mu.Lock()
-	u := s.user
+	u, known := s.knownUser(id)
 	s.mu.Unlock()
-	if u.id == id {
+	if known {
 		return u, nil
 	}
 	u, err := s.m.askFor(s.r.Context(), id)
 	if err == nil {
 		s.mu.Lock()
-		s.user = u
+		s.users = append(s.users, u)
 		s.mu.Unlock()
 	}
 	return u, err
+}
+
+// knownUser returns the user with this id as the program said last in this request. A login
+// as another that fails leaves who was there before.
+func (s *Session) knownUser(id string) (knownUser, bool) {
+	for _, u := range slices.Backward(s.users) {
+		if u.id == id {
+			return u, true
+		}
+	}
+	return knownUser{}, false
 }
 
 // UserAs returns the user who has logged in to s, as Config.LoadUser returned them in this
@@ -107,10 +119,11 @@ func (s *Session) loadedUser() (any, bool) {
 	}
 	s.lock()
 	defer s.mu.Unlock()
-	if !s.head.LoggedIn() || s.user.id != s.head.User {
+	if !s.head.LoggedIn() {
 		return nil, false
 	}
-	return s.user.value, true
+	u, known := s.knownUser(s.head.User)
+	return u.value, known
 }
 
 // Why a session does not go on.
@@ -153,7 +166,7 @@ func (s *Session) actorStands(rec *record.Record) (why string, err error) {
 	if rec.Actor == "" {
 		return "", nil
 	}
-	u, err := s.m.askFor(s.r.Context(), rec.Actor)
+	u, err := s.userNow(rec.Actor)
 	switch {
 	case errors.Is(err, ErrNoUser):
 		return userGone, nil
@@ -168,20 +181,23 @@ func (s *Session) actorStands(rec *record.Record) (why string, err error) {
 	return stampChanged, nil
 }
 
-// presentUser returns the user who logs in, as they are now, and what the login is sealed
-// with. Nothing else reads that anew, and Login does so when it is called, right after the
+// presentUser asks for the user who logs in, as they are now, and returns what the login is
+// sealed with. Nothing else reads that anew, and Login does so when it is called, right after the
 // password was checked: whatever was sealed before the stamp changed stays what it was.
-func (s *Session) presentUser(id string) (u knownUser, stamp string, err error) {
+func (s *Session) presentUser(id string) (stamp string, err error) {
 	m := s.m
 	if !m.cfg.asksForUsers() {
-		return u, "", nil
+		return "", nil
 	}
-	u, err = m.askFor(context.WithoutCancel(s.r.Context()), id)
+	u, err := m.askFor(context.WithoutCancel(s.r.Context()), id)
 	switch {
 	case errors.Is(err, ErrNoUser):
-		return u, "", fmt.Errorf("%w: %w", ErrNoUser, s.gone())
+		return "", fmt.Errorf("%w: %w", ErrNoUser, s.gone())
 	case err != nil:
-		return u, "", unavailable(err)
+		return "", unavailable(err)
 	}
-	return u, m.ring[0].Stamp(id, u.stamp), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users = append(s.users, u)
+	return m.ring[0].Stamp(id, u.stamp), nil
 }

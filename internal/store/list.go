@@ -81,27 +81,27 @@ func (s *Store) Entries(ctx context.Context, ids []string) ([]Entry, error) {
 
 // Device reads the key of a device, and what lies at ids, none of which it prolongs, in one
 // round trip to each node.
-func (s *Store) Device(ctx context.Context, identifier string, ids []string) (device record.Value, sessions []record.Value, err error) {
-	keys := make([]string, 0, 1+len(ids))
-	keys = append(keys, s.keys.Binding(identifier))
-	for _, id := range ids {
-		keys = append(keys, s.keys.Session(id))
-	}
-	cmds := make([]*redis.StringCmd, len(keys))
-	err = s.exchangePipeline(ctx, exchange{command: "GET", key: keys[0], side: breaker.Read}, func(e *exchange) {
-		for i, key := range keys {
-			cmds[i] = e.pipe.Get(ctx, key)
-			e.parts = append(e.parts, part{key, cmds[i]})
+func (s *Store) Device(ctx context.Context, identifier string, ids []string) (device record.Value, sessions []Entry, err error) {
+	binding := s.keys.Binding(identifier)
+	var key *redis.StringCmd
+	gets, ttls := make([]*redis.StringCmd, len(ids)), make([]*redis.DurationCmd, len(ids))
+	err = s.exchangePipeline(ctx, exchange{command: "GET", key: binding, side: breaker.Read}, func(e *exchange) {
+		key = e.pipe.Get(ctx, binding)
+		e.parts = append(e.parts, part{binding, key})
+		for i, id := range ids {
+			of := s.keys.Session(id)
+			gets[i], ttls[i] = e.pipe.Get(ctx, of), e.pipe.PTTL(ctx, of)
+			e.parts = append(e.parts, part{of, gets[i]})
 		}
 	})
 	if err != nil {
 		return device, nil, err
 	}
-	found := make([]record.Value, len(cmds))
-	for i, cmd := range cmds {
-		found[i] = stringValue(cmd.Result())
+	sessions = make([]Entry, len(ids))
+	for i, id := range ids {
+		sessions[i] = Entry{id, stringValue(gets[i].Result()), max(0, ttls[i].Val())}
 	}
-	return found[0], found[1:], nil
+	return stringValue(key.Result()), sessions, nil
 }
 
 // Heads reads the first bytes of what lies at ids, which is no activity.

@@ -30,7 +30,7 @@ func TestBindingCostsAReadHitNothing(t *testing.T) {
 	if locked := count(bound, func() { bound.want(t, thief, "/", "200 nobody 0 locked") }); locked != 1 {
 		t.Errorf("got %d commands for a locked session, want the GET alone", locked)
 	}
-	if proof := count(bound, func() { bound.want(t, owner, "/", "200 alice 0 bound") }); proof != 4 {
-		t.Errorf("got %d commands for a proof and a hit, want two GETs and a hit", proof)
+	if proof := count(bound, func() { bound.want(t, owner, "/", "200 alice 0 bound") }); proof != 5 {
+		t.Errorf("got %d commands for a proof and a hit, want two GETs, a PTTL and a hit", proof)
 	}
 }

@@ -61,8 +61,8 @@ func TestBindingRoundTrips(t *testing.T) {
 		{"the next one, which notes that the new id was seen", 0, "/", []string{"GET EXPIRE EVALSHA in 2"}},
 		{"a read hit", 0, "/", []string{"GET EXPIRE in 1"}},
 		{"a write", 0, "/add", []string{"GET EXPIRE EVALSHA in 2"}},
-		{"a proof, and a read hit", 11 * time.Minute, "/", []string{"GET GET in 1", "GET EXPIRE in 1"}},
-		{"a proof with a rotation, after a challenge that has expired", 4 * time.Hour, "/", []string{"GET GET in 1", "GET GET EVALSHA in 2", "GET EXPIRE EVALSHA in 2"}},
+		{"a proof, and a read hit", 11 * time.Minute, "/", []string{"GET GET PTTL in 1", "GET EXPIRE in 1"}},
+		{"a proof with a rotation, after a challenge that has expired", 4 * time.Hour, "/", []string{"GET GET PTTL in 1", "GET GET PTTL EVALSHA in 2", "GET EXPIRE EVALSHA in 2"}},
 		{"a logout", 0, "/logout", []string{"GET EXPIRE EVALSHA in 2"}},
 	} {
 		clock.Advance(row.wait)

@@ -153,6 +153,30 @@ func TestPassiveRequestsOfABoundSession(t *testing.T) {
 	}
 }
 
+// TestPassiveRequestsOfABoundSessionThatRotates has the browser prove itself for a page that polls, and its id turn with that.
+func TestPassiveRequestsOfABoundSessionThatRotates(t *testing.T) {
+	t.Parallel()
+	m, h, b := bound(t, func(c *redsession.Config) { c.IdleTimeout, c.RotateEvery = time.Hour, 20*time.Minute })
+	began := sessionOf(b)
+	for minutes := 11; minutes < 60; minutes += 11 {
+		m.Advance(11 * time.Minute)
+		if code, text := see(b, h, "/poll"); code != http.StatusOK || !strings.HasPrefix(text, "alice") {
+			t.Errorf("got %d %q", code, text)
+		}
+		left := time.Duration(60-minutes) * time.Minute
+		if sessions, _ := keysOf(m); len(sessions) != 1 || sessions[0] > left || sessions[0] < left-time.Minute {
+			t.Errorf("got sessions for %v after %d minutes, want one for %s", sessions, minutes, left)
+		}
+	}
+	if sessionOf(b) == began || m.Stats().Rotated == 0 {
+		t.Error("got the id as it was, want another")
+	}
+	m.Advance(6 * time.Minute)
+	if _, text := see(b, h, "/ends"); strings.HasPrefix(text, "alice") {
+		t.Errorf("got %q after an hour without a user", text)
+	}
+}
+
 // TestReplayOfABoundSession is a thief with an old cookie: without the device's it is of no use, so it must not log the
 // owner out either.
 func TestReplayOfABoundSession(t *testing.T) {

@@ -42,6 +42,44 @@ func TestLoginOfAUserWhoWasRevokedMeanwhileLeavesNothing(t *testing.T) {
 	})
 }
 
+// What a request has ended of others says nothing of the password that it checked.
+func TestRevokedMeanwhileRefusesALoginThatRevokedOthers(t *testing.T) {
+	t.Parallel()
+	stage.EachRedis(t, func(t *testing.T, e *stage.Env) {
+		for way, manager := range e.BothWays() {
+			m := manager(t)
+			for name, row := range map[string]struct {
+				revoke func(r *http.Request) (int, error)
+				want   int
+			}{
+				"another user's":  {func(r *http.Request) (int, error) { return m.RevokeUser(r.Context(), "carol") }, http.StatusConflict},
+				"a tag's":         {func(r *http.Request) (int, error) { return m.RevokeTagged(r.Context(), "old") }, http.StatusConflict},
+				"the user's own":  {func(r *http.Request) (int, error) { return m.RevokeUser(r.Context(), "alice") }, http.StatusOK},
+				"the login's tag": {func(r *http.Request) (int, error) { return m.RevokeTagged(r.Context(), "new") }, http.StatusConflict},
+			} {
+				t.Run(way+", "+name, func(t *testing.T) {
+					e.Client.FlushAll(t.Context())
+					w := httptest.NewRecorder()
+					m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+						e.Clock.Add(time.Second)
+						if _, err := m.RevokeUser(t.Context(), "alice"); err != nil { // by somebody else
+							t.Error(err)
+						}
+						e.Clock.Add(time.Second)
+						if _, err := row.revoke(r); err != nil {
+							t.Error(err)
+						}
+						redsession.FromContext(r.Context()).Login("alice", redsession.Tag("new"))
+					})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+					if w.Code != row.want {
+						t.Errorf("got %d, want %d", w.Code, row.want)
+					}
+				})
+			}
+		}
+	})
+}
+
 // revoking are pages that do what the words of their query say.
 func revoking(t *testing.T, m *redsession.Manager) stage.Handlers {
 	return stage.Handlers{"/do": func(_ http.ResponseWriter, r *http.Request, s *redsession.Session) {
