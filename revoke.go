@@ -3,6 +3,7 @@ package redsession
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -126,16 +127,19 @@ func (k *core) revokePage(ctx context.Context, in store.Index, entries []store.I
 		case e.Absent() && k.store.Apart() && k.young(entries[i].Score): // a login under way may be about to store a record there
 			end.With, end.Bury = k.tombstone(e.ID, tombstoneOfEntry), true
 		case e.Head().Leads() != "":
-			rec, err := k.endRotated(ctx, e.ID, in, match, kept)
-			if err != nil {
+			rec, err := k.endRotated(ctx, e.ID, in, match)
+			switch {
+			case errors.Is(err, errKept):
+				kept[e.ID] = true
+				continue
+			case errors.Is(err, errStranger):
+				strangers = append(strangers, e.ID)
+				continue
+			case err != nil:
 				return nil, err
-			}
-			if rec != nil {
+			case rec != nil:
 				ended[origin(e.ID, rec)] = true
 				k.emit(ctx, revokedOf(in, e.ID, rec, reason))
-			}
-			if kept[e.ID] {
-				continue
 			}
 		}
 		ends = append(ends, end)
@@ -149,18 +153,28 @@ func (k *core) revokePage(ctx context.Context, in store.Index, entries []store.I
 // tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
 const tombstoneOfEntry = 10 * time.Minute
 
-// endRotated ends what the rotated session at id has become, if it matches, and returns
-// the record that lived.
-func (k *core) endRotated(ctx context.Context, id string, in store.Index, match func(string, *record.Record) bool, kept map[string]bool) (*record.Record, error) {
+// Why the session that a rotated id has become is left alone.
+var (
+	errKept     = errors.New("it does not match")
+	errStranger = errors.New("it does not belong into the index")
+)
+
+// endRotated ends what the rotated session at id has become, and returns the record that
+// lived. The error is errKept if that does not match, and errStranger if it is another user's:
+// whoever can write to Redis can enter that. A tag's hash may be one of an older secret, which
+// the session has no more.
+func (k *core) endRotated(ctx context.Context, id string, in store.Index, match func(string, *record.Record) bool) (*record.Record, error) {
 	for at, hop := id, 0; hop < maxEndHops; hop++ {
 		v, err := k.store.Get(ctx, at)
 		if err != nil {
 			return nil, err
 		}
 		if rec, err := k.open(at, v); err == nil && rec != nil {
-			if belongs(rec, in) && !match(at, rec) {
-				kept[id] = true
-				return nil, nil
+			switch {
+			case !belongs(rec, in) && in.Tag == "":
+				return nil, errStranger
+			case belongs(rec, in) && !match(at, rec):
+				return nil, errKept
 			}
 			break
 		}
