@@ -60,16 +60,19 @@ func (d *death) acknowledged(n int) (cookie string, ok bool) {
 
 // A plan is one script here, so that a process dies before it or after it.
 func TestAKilledProcessLeavesNothingHalfDone(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	crashEverywhere(t, task{Addrs: []string{srv.Addr}})
 }
 
 func TestAKilledProcessLeavesNothingHalfDoneBetweenThePartsOfAPlan(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	crashEverywhere(t, task{Addrs: []string{srv.Addr}, Apart: true})
 }
 
 func TestAKilledProcessLeavesNothingHalfDoneOnACluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	crashEverywhere(t, task{Addrs: c.Addrs, Cluster: true})
 }
@@ -117,7 +120,7 @@ func crashEverywhere(t *testing.T, base task) {
 }
 
 // atOnce is how many operations are tried at a time.
-const atOnce = 4
+const atOnce = 6
 
 func where(d death, tk task) string {
 	when := "before"
