@@ -110,37 +110,28 @@ func (k *core) revokePage(ctx context.Context, in store.Index, entries []store.I
 	var strangers []string
 	lived := make(map[string]*record.Record)
 	for i, e := range found {
-		rec, err := k.open(e.ID, e.Value)
+		rec, err := k.listedIn(ctx, in, e, match)
 		end := &store.End{ID: e.ID, HeadOnly: true}
-		if e.Head().Kind == record.Imported {
-			end.Grave = k.grave(e.ID)
-		}
 		switch {
-		case err == nil && rec != nil && belongs(rec, in) && !match(e.ID, rec):
+		case errors.Is(err, errKept):
 			kept[e.ID] = true
 			continue
-		case err == nil && rec != nil && belongs(rec, in):
-			lived[e.ID] = rec
-		case err == nil && rec != nil: // whoever can write to Redis can enter a session of somebody else
+		case errors.Is(err, errStranger):
 			strangers = append(strangers, e.ID)
 			continue
+		case err != nil:
+			return nil, err
+		case e.Head().Kind == record.Imported:
+			end.Grave = k.grave(e.ID)
 		case e.Absent() && k.store.Apart() && k.young(entries[i].Score): // a login under way may be about to store a record there
 			end.With, end.Bury = k.tombstone(e.ID, tombstoneOfEntry), true
-		case e.Head().Leads() != "":
-			rec, err := k.endRotated(ctx, e.ID, in, match)
-			switch {
-			case errors.Is(err, errKept):
-				kept[e.ID] = true
-				continue
-			case errors.Is(err, errStranger):
-				strangers = append(strangers, e.ID)
-				continue
-			case err != nil:
-				return nil, err
-			case rec != nil:
-				ended[origin(e.ID, rec)] = true
-				k.emit(ctx, revokedOf(in, e.ID, rec, reason))
-			}
+		}
+		switch {
+		case rec != nil && e.Head().Kind.Live():
+			lived[e.ID] = rec
+		case rec != nil: // it had rotated, and has ended
+			ended[origin(e.ID, rec)] = true
+			k.emit(ctx, revokedOf(in, e.ID, rec, reason))
 		}
 		ends = append(ends, end)
 	}
@@ -150,19 +141,36 @@ func (k *core) revokePage(ctx context.Context, in store.Index, entries []store.I
 	return k.endPage(ctx, in, ends, lived, reason, ended)
 }
 
-// tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
-const tombstoneOfEntry = 10 * time.Minute
-
-// Why the session that a rotated id has become is left alone.
+// Why a session whose id is in an index is left alone.
 var (
 	errKept     = errors.New("it does not match")
 	errStranger = errors.New("it does not belong into the index")
 )
 
+// listedIn returns the session that an entry names, nil if there is none, which is to be
+// ended; what a rotated id has become is ended already. The error is errKept if it does not
+// match, and errStranger if it is another user's: whoever can write to Redis can enter that.
+func (k *core) listedIn(ctx context.Context, in store.Index, e store.Entry, match func(string, *record.Record) bool) (*record.Record, error) {
+	rec, err := k.open(e.ID, e.Value)
+	switch {
+	case err == nil && rec != nil && !belongs(rec, in):
+		return nil, errStranger
+	case err == nil && rec != nil && !match(e.ID, rec):
+		return nil, errKept
+	case err == nil && rec != nil:
+		return rec, nil
+	case e.Head().Leads() != "":
+		return k.endRotated(ctx, e.ID, in, match)
+	}
+	return nil, nil
+}
+
+// tombstoneOfEntry is how long a tombstone stays where an entry had no record yet.
+const tombstoneOfEntry = 10 * time.Minute
+
 // endRotated ends what the rotated session at id has become, and returns the record that
-// lived. The error is errKept if that does not match, and errStranger if it is another user's:
-// whoever can write to Redis can enter that. A tag's hash may be one of an older secret, which
-// the session has no more.
+// lived, if it matches and is in the index by right: see listedIn. A tag's hash may be one of an
+// older secret, which the session has no more.
 func (k *core) endRotated(ctx context.Context, id string, in store.Index, match func(string, *record.Record) bool) (*record.Record, error) {
 	for at, hop := id, 0; hop < maxEndHops; hop++ {
 		v, err := k.store.Get(ctx, at)
