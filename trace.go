@@ -24,9 +24,10 @@ const (
 	// Key.Refresh, and by Manager.Change. A request that changes nothing has none.
 	OperationCommit OperationKind = "commit"
 	// OperationExchange is one round trip to Redis, the wait for a place in a shared pipeline
-	// included; on a cluster one to each node side by side. What is sent again is another one, and
+	// included; on a cluster one to each node side by side. What is tried again is another one, and
 	// so is what is done in the background after a response, under the context of its request.
-	// What the breaker refuses is none, nor are its probes.
+	// That Redis did not know the script, and got its text, is part of the same. What the breaker
+	// refuses is none, nor are its probes, nor what New asks.
 	OperationExchange OperationKind = "exchange"
 )
 
