@@ -71,8 +71,9 @@ type loginPlan struct {
 	latest  int64    // mark of a revocation that counts
 }
 
-// planLogin stores the new record and enters it in its indexes, unless it is half-open; then it puts a tombstone in the place of the old one, or ends that, if it is
-// another user's; then it takes out the old entries.
+// planLogin stores the new record and enters it in its indexes, unless it is half-open; then
+// it puts a tombstone in the place of the old one, or ends that, if it is another user's; then
+// it takes out the old entries.
 func planLogin(p loginPlan) attempt {
 	rec, a := p.at.rec, planCreate(p.at, p.as, p.earlier)
 	if !rec.Pending {

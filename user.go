@@ -37,6 +37,9 @@ func (c Config) checkUsers() error {
 // asksForUsers tells whether users have a stamp.
 func (c *Config) asksForUsers() bool { return c.LoadUser != nil || c.UserStamp != nil }
 
+// asksFor tells whether the session of rec depends on what the program says of its user.
+func (c *Config) asksFor(rec *record.Record) bool { return rec.User != "" && c.asksForUsers() }
+
 // askFor asks the program for the user with this id. The error is ErrNoUser, or errStamp if
 // nobody can tell.
 func (m *Manager) askFor(ctx context.Context, id string) (u knownUser, err error) {
@@ -135,7 +138,7 @@ const (
 // checkStamp tells whether the user's stamp is the one that rec was sealed with: why is ""
 // then. If rec has none, or one by an older secret, it is to take the stamp returned.
 func (s *Session) checkStamp(rec *record.Record) (stamp, why string, err error) {
-	if rec.User == "" || !s.m.cfg.asksForUsers() {
+	if !s.m.cfg.asksFor(rec) {
 		return "", "", nil
 	}
 	if why, err := s.actorStands(rec); why != "" || err != nil {
